@@ -1,0 +1,103 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours: Swift 6 mode, and a warning is an error.
+let ours: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: ours)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: ours)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: ours)
+}
+
+/// Library targets that only tests use live beside them.
+func testSupport(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: ours)
+}
+
+func cLibrary(_ name: String, _ pkgConfig: String, _ package: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([package])])
+}
+
+let package = Package(
+    name: "upki-ca",
+    products: [
+        .executable(name: "ca-core", targets: ["ca-core"]),
+        .executable(name: "ca-registrar", targets: ["ca-registrar"]),
+        // The benchmarks, a package of their own, speak the protocol with these.
+        .library(name: "UPKIProtocol", targets: ["UPKIProtocol"]),
+        .library(name: "ZeroMQ", targets: ["ZeroMQ"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-certificates", .upToNextMinor(from: "1.21.1")),
+        .package(url: "https://github.com/apple/swift-asn1", .upToNextMinor(from: "1.7.4")),
+        .package(url: "https://github.com/apple/swift-crypto", .upToNextMinor(from: "4.5.2")),
+        .package(url: "https://github.com/apple/swift-log", .upToNextMinor(from: "1.16.2")),
+        .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2")),
+        .package(url: "https://github.com/groue/GRDB.swift", .upToNextMinor(from: "7.10.0")),
+        .package(url: "https://github.com/jpsim/Yams", .upToNextMinor(from: "6.2.2")),
+    ],
+    targets: [
+        // C libraries, each behind one module.
+        cLibrary("COpenSSL", "libcrypto", "libssl-dev"),
+        cLibrary("CZeroMQ", "libzmq", "libzmq3-dev"),
+        cLibrary("CSystemd", "libsystemd", "libsystemd-dev"),
+        .target(name: "CLinux"),
+        .target(name: "CThreads"),
+
+        // The rules.
+        module("PKI", [asn1, x509]),
+        module("RevocationFormats", [asn1]),
+        module("Authority", ["PKI", "RevocationFormats", x509, asn1, crypto]),
+        module("SQLiteStore", ["Authority", "PKI", "RevocationFormats", grdb]),
+        module("CAKeys", ["PKI", "COpenSSL", x509, asn1]),
+        module("DurableFiles"),
+
+        // The protocol.
+        module("UPKIProtocol"),
+        module("Tasks", ["Authority", "UPKIProtocol", "PKI", "RevocationFormats", x509, asn1]),
+
+        // What programs are made of.
+        module("Threads", ["CThreads"]),
+        module("ZeroMQ", ["CZeroMQ"]),
+        module("Supervised", ["CLinux", "CSystemd"]),
+        module("Supervision", ["CLinux", "Supervised"]),
+        module("Relay", ["ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
+        module("Settings", ["PKI", yams]),
+        module("ProgramLog", [logging]),
+        module(
+            "CoreServer",
+            [
+                "Authority", "CAKeys", "DurableFiles", "PKI", "RevocationFormats", "SQLiteStore", "Settings", "Supervised", "Tasks", "Threads", "UPKIProtocol",
+                "ZeroMQ", logging, x509, asn1, crypto,
+            ]),
+
+        // The programs.
+        program("ca-core", ["CoreServer", "ProgramLog", "Relay", "Supervised", "UPKIProtocol", arguments, logging]),
+        program("ca-registrar", ["Relay", "Supervised", arguments]),
+
+        // A child of many bad habits, for the supervisor's tests alone; it is never installed.
+        program("supervision-test-child", ["CLinux", "Supervised", "Supervision"]),
+
+        tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
+        tests("DurableFilesTests", ["DurableFiles"]),
+        tests("ProgramLogTests", ["ProgramLog", logging]),
+        tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
+        tests("SettingsTests", ["Settings", "PKI"]),
+        tests("SupervisionTests", ["CLinux", "Supervised", "Supervision", "supervision-test-child"]),
+    ]
+)

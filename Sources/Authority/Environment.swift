@@ -1,0 +1,80 @@
+// What the rules are handed from outside, so that each can be tested without a process: time, randomness, the folders for keys and profiles.
+
+public import PKI
+
+/// Tells the time. The wall clock is one; a test's fixed clock another.
+public protocol Clock: Sendable {
+    var now: UnixTime { get }
+}
+
+/// Gives random bits that nobody can predict.
+public protocol RandomSource: Sendable {
+    /// 128 random bits.
+    func next128() -> (UInt64, UInt64)
+    /// `count` random octets.
+    func bytes(_ count: Int) -> [UInt8]
+}
+
+/// Where keys that the CA made for others are kept, with their certificates: `nodes/<cn>/`.
+public protocol NodeFolders: Sendable {
+    /// Writes both files durably.
+    func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws
+    /// Removes what is there; nothing there is no error.
+    func remove(commonName: String) throws
+}
+
+/// Where profiles are kept: `profiles/<name>.yml`.
+public protocol ProfileFolder: Sendable {
+    /// Writes the profile durably.
+    func store(_ profile: CertificateProfile) throws
+    /// Removes it; nothing there is no error.
+    func remove(name: String) throws
+}
+
+/// A key pair that the CA made for a subject.
+public struct SubjectKeyPair: Sendable {
+    public let privateKeyPEM: [UInt8]
+    public let subjectPublicKeyInfo: [UInt8]
+
+    public init(privateKeyPEM: [UInt8], subjectPublicKeyInfo: [UInt8]) {
+        self.privateKeyPEM = privateKeyPEM
+        self.subjectPublicKeyInfo = subjectPublicKeyInfo
+    }
+}
+
+/// The settings that rules depend on; parsed and checked by whoever reads the configuration.
+public struct Rules: Sendable {
+    /// Who counts as a node (`clients` in the configuration).
+    public enum Clients: String, Sendable {
+        /// Anyone on a plain loopback listener, besides those who registered.
+        case all
+        /// Those who registered or were added by hand.
+        case register
+        /// Only those added by hand.
+        case manual
+    }
+    /// What `unrevoke` releases.
+    public enum Release: String, Sendable {
+        /// Only certificateHold (RFC 5280 5.3.1).
+        case hold
+        /// Whatever is not a compromise, as the reference does.
+        case any
+    }
+
+    public var clients: Clients = .register
+    public var release: Release = .hold
+    public var registrationProfiles: [String] = ["ra"]
+    public var acceptSeedInClear = false
+    /// Names that are never certified.
+    public var blockedNames: [NamePattern] = ["localhost", "local", "*.invalid"].compactMap { NamePattern($0) }
+    /// Where the CRL, OCSP responder and CA certificate are published; nil for nowhere.
+    public var publicationBaseURL: String?
+    /// Addresses that are nodes by configuration (`security: plain` off loopback): address to CN.
+    public var fixedNodes: [String: String] = [:]
+    /// How long a CRL is valid, in seconds.
+    public var crlValidity: Int64 = 7 * 86_400
+    /// The days of a profile are counted back by this many seconds, for clocks that are behind.
+    public var backdating: Int64 = 300
+
+    public init() {}
+}

@@ -1,0 +1,100 @@
+// Which names may be certified for whom: host name rules, the blocked list, the limits of profile and node.
+
+import PKI
+
+/// Checks the names of one request.
+struct NameRules {
+    let profile: CertificateProfile
+    let rules: Rules
+    let actor: Actor
+
+    /// The largest number of names in one certificate; a browser gives up long before.
+    static let maximumNames = 1_000
+
+    /// - Throws: `refused` with the first name that may not be certified, and why.
+    func check(_ names: [AlternativeName]) throws {
+        guard names.count <= Self.maximumNames else { throw AuthorityError.refused("Request refused: more than \(Self.maximumNames) alternative names") }
+        for name in names {
+            if let fault = name.fault { throw AuthorityError.refused("Request refused: '\(name.value)': \(fault)") }
+            try self.checkBlocked(name)
+            try self.checkLimits(name)
+        }
+    }
+
+    /// A common name that is no host name: text without control characters, at most 64 characters (RFC 5280 appendix A, ub-common-name).
+    func check(commonName: String) throws {
+        guard !commonName.isEmpty else { throw AuthorityError(.invalidParameter, "Invalid cn parameter: it may not be empty") }
+        guard commonName.unicodeScalars.count <= 64 else {
+            throw AuthorityError.refused("Request refused: the common name has more than 64 characters (RFC 5280, ub-common-name)")
+        }
+        for scalar in commonName.unicodeScalars where Self.isForbidden(scalar) {
+            throw AuthorityError.refused("Request refused: the common name has a control or direction character")
+        }
+        guard DistinguishedName.normalised(commonName) == DistinguishedName.normalised(commonName).trimmingSpaces, commonName.trimmingSpaces == commonName else {
+            throw AuthorityError.refused("Request refused: the common name begins or ends with a space")
+        }
+        if HostName.isHostName(commonName) {
+            try self.checkBlocked(.dns(commonName.lowercased()))
+            try self.checkLimits(.dns(commonName.lowercased()))
+        } else if commonName.utf8.contains(UInt8(ascii: "@")), let at = commonName.lastIndex(of: "@"), HostName.isHostName(String(commonName[at...].dropFirst())) {
+            try self.checkLimits(.email(commonName))
+        } else {
+            guard self.profile.permits(otherName: commonName), self.actor.node?.names?.contains(where: { $0.matches(commonName) }) ?? true else {
+                throw self.outsideLimits(commonName)
+            }
+        }
+    }
+
+    /// Control characters, and those that make text read in another order than it stands.
+    static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7f..<0xa0, 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff9...0xfffb: true
+        default: false
+        }
+    }
+
+    private func checkBlocked(_ name: AlternativeName) throws {
+        let host: String
+        switch name {
+        case .dns(let value): host = value.hasPrefix("*.") ? String(value.dropFirst(2)) : value
+        case .email(let value): host = value.split(separator: "@").last.map { $0.lowercased() } ?? ""
+        default: return
+        }
+        if self.rules.blockedNames.contains(where: { $0.matches(host) || $0.matches(name.value) }) {
+            throw AuthorityError.refused("Request refused: '\(name.value)' is on the list of blocked names (names.blocked)")
+        }
+    }
+
+    private func checkLimits(_ name: AlternativeName) throws {
+        let profileAgrees: Bool
+        let limits = self.actor.node?.names
+        let nodeAgrees: Bool
+        switch name {
+        case .dns(let value):
+            profileAgrees = self.profile.permits(hostName: value)
+            nodeAgrees = limits?.contains { $0.matches(value) } ?? true
+        case .email(let value):
+            profileAgrees = self.profile.permits(emailAddress: value)
+            let host = value.split(separator: "@").last.map { String($0) } ?? ""
+            nodeAgrees = limits?.contains { $0.matches(value) || $0.matches(host) } ?? true
+        case .ip, .uri:
+            profileAgrees = self.profile.permits(otherName: name.value)
+            nodeAgrees = limits?.contains { $0.matches(name.value) } ?? true
+        }
+        guard profileAgrees, nodeAgrees else { throw self.outsideLimits(name.value) }
+    }
+
+    private func outsideLimits(_ name: String) -> AuthorityError {
+        .refused("Request refused: '\(name)' is outside the names that the profile \(self.profile.name) or this node may ask for")
+    }
+}
+
+extension String {
+    /// Without spaces at its ends.
+    fileprivate var trimmingSpaces: String {
+        var text = Substring(self)
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return String(text)
+    }
+}

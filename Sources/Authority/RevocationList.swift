@@ -1,0 +1,81 @@
+// Certificate revocation lists (RFC 5280 5): the writer numbers and audits each, the publisher builds it from one snapshot.
+
+public import PKI
+public import RevocationFormats
+import SwiftASN1
+
+/// A CRL that has its number and is to be built.
+public struct PlannedRevocationList: Sendable {
+    public let number: Int64
+    public let thisUpdate: UnixTime
+    public let nextUpdate: UnixTime
+    /// Entries of certificates that expired before this stood on a scheduled CRL after their end, and leave.
+    let dropsExpiredBefore: UnixTime?
+}
+
+extension Commit {
+    /// Gives the next CRL its number: above every number before, and never below the time in microseconds, so that it grows
+    /// across any restore of the store.
+    ///
+    /// - Parameter scheduled: whether this is one of the CRLs that expired entries must stand on once more (RFC 5280 3.3).
+    public mutating func planRevocationList(scheduled: Bool) throws -> PlannedRevocationList {
+        let number = max(self.state.crlNumber + 1, self.now.seconds.multipliedReportingOverflow(by: 1_000_000).partialValue)
+        let plan = PlannedRevocationList(
+            number: number, thisUpdate: self.now, nextUpdate: self.now.advanced(bySeconds: self.rules.crlValidity),
+            dropsExpiredBefore: self.state.scheduledCRLTime)
+        try self.store.set(.crlNumber, String(number))
+        self.state.crlNumber = number
+        if scheduled {
+            try self.store.set(.scheduledCRLTime, String(self.now.seconds))
+            self.state.scheduledCRLTime = self.now
+        }
+        try self.audit(detail: "CRL \(number) until \(plan.nextUpdate.rfc3339)")
+        return plan
+    }
+}
+
+extension Authority {
+    /// Builds and signs a CRL from one snapshot of the store, in bounded memory.
+    ///
+    /// - Parameters:
+    ///   - spill: where encoded entries wait until their length is known.
+    ///   - output: takes the DER of the CRL, piece by piece.
+    /// - Returns: how many entries it has.
+    public func write<Spill: CRLSpill & ~Copyable>(
+        _ plan: PlannedRevocationList, spill: consuming Spill, output: (RawSpan) throws -> Void
+    ) throws -> Int {
+        var name = DER.Serializer()
+        try name.serialize(self.issuer.certificate.subject)
+        var writer = try CRLWriter(
+            issuerNameDER: name.serializedBytes[...], signatureAlgorithmDER: self.issuer.listSignatureAlgorithm[...],
+            thisUpdate: plan.thisUpdate.seconds, nextUpdate: plan.nextUpdate.seconds, crlNumber: CRLNumber(UInt64(plan.number)),
+            authorityKeyIdentifier: self.issuer.keyIdentifier[...], spill: spill)
+        try self.store.read { reader in
+            try reader.forEachRevocation { revocation in
+                if let limit = plan.dropsExpiredBefore, revocation.notAfter < limit, revocation.revokedAt <= limit { return }
+                let serial = revocation.serial.bytes
+                try writer.append(serialNumber: serial.span, revocationDate: revocation.revokedAt.seconds, reason: revocation.reason)
+            }
+        }
+        let list = try writer.finish()
+        let count = list.entryCount
+        let signature = try self.issuer.signParts(self.issuer.listDigest) { update in try list.forEachTBSChunk(update) }
+        try list.forEachChunk(signature: signature, output)
+        return count
+    }
+}
+
+extension Issuer {
+    /// The digest that CRLs are signed with.
+    var listDigest: SignatureDigest { self.kind == .ecP384 ? .sha384 : .sha256 }
+
+    /// The AlgorithmIdentifier of a CRL's signature (RFC 5758 3.2, RFC 4055 5, RFC 8410 3).
+    var listSignatureAlgorithm: [UInt8] {
+        switch self.kind {
+        case .ed25519: [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70]
+        case .rsa: [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00]
+        case .ecP256: [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]
+        case .ecP384: [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03]
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// Revocation (RFC 5280 5.3.1): revoking, releasing a hold, taking a certificate out of the inventory. O(1) whatever was revoked before.
+
+import PKI
+public import RevocationFormats
+
+extension Commit {
+    /// Revokes what `selector` means: by serial number one certificate, by name all live ones (the older ones as superseded).
+    ///
+    /// A held certificate can be revoked for good, keyCompromise replaces a weaker reason, any other repeat changes nothing.
+    public mutating func revoke(_ selector: Selector, reason: CRLReason) throws {
+        guard reason != .removeFromCRL else {
+            throw AuthorityError(.invalidParameter, "Invalid reason parameter: removeFromCRL is no reason to revoke (RFC 5280 5.3.1); use unrevoke")
+        }
+        let found = try self.store.certificates(selector, for: self.actor)
+        guard let newest = found.first else { throw AuthorityError(.certificateNotFound, selector.text) }
+        var targets = found.filter { $0.isLive(at: self.now) }
+        // With nothing live left, the newest is meant: a repeat, a held one, or an expired one.
+        if targets.isEmpty { targets = [newest] }
+        for (index, target) in targets.enumerated() { try self.revoke(target, reason: index == 0 ? reason : .superseded) }
+    }
+
+    mutating func revoke(_ target: CertificateStatus, reason: CRLReason) throws {
+        let certificate = target.certificate
+        if let standing = target.revocation {
+            let replaces = standing.reason == .certificateHold ? reason != .certificateHold : reason == .keyCompromise && standing.reason != .keyCompromise
+            guard replaces else {
+                try self.audit(target: certificate.subject, serial: certificate.serial, detail: "already revoked: \(standing.reason.name)")
+                return
+            }
+        }
+        // The time of the first revocation stands when only the reason changes; a hold made final counts from now.
+        let time = target.revocation.map { $0.reason == .certificateHold ? self.now : $0.revokedAt } ?? self.now
+        let revocation = Revocation(serial: certificate.serial, reason: reason, revokedAt: time, notAfter: certificate.notAfter)
+        try self.store.set(revocation)
+        if reason == .keyCompromise { try self.store.block(keyHash: try Authority.keyHash(of: certificate.der)) }
+        if var node = self.state.node(serial: certificate.serial), node.state == .live {
+            node.state = .revoked
+            try self.store.update(node)
+            self.state.set(node)
+        }
+        try self.audit(target: certificate.subject, serial: certificate.serial, detail: "reason \(reason.name)")
+        self.events.append(.status(sequence: try self.nextEventSequence(), serial: certificate.serial, revocation: revocation))
+        self.wantsCRL = true
+    }
+
+    /// Releases a held certificate; with `revocation.release: any` whatever is not a compromise.
+    public mutating func unrevoke(_ selector: Selector) throws {
+        let found = try self.store.certificates(selector, for: self.actor)
+        guard !found.isEmpty else { throw AuthorityError(.certificateNotFound, selector.text) }
+        guard let target = found.first(where: { $0.revocation != nil }), let revocation = target.revocation else {
+            throw AuthorityError.refused("Request refused: \(selector.text) is not revoked")
+        }
+        let compromises: Set<CRLReason> = [.keyCompromise, .cACompromise, .aACompromise]
+        let releasable = self.rules.release == .any ? !compromises.contains(revocation.reason) : revocation.reason == .certificateHold
+        guard releasable else {
+            throw AuthorityError.refused(
+                "Request refused: \(selector.text) is revoked for \(revocation.reason.name); only certificateHold can be released")
+        }
+        let certificate = target.certificate
+        try self.store.removeRevocation(certificate.serial)
+        if var node = self.state.nodes.values.first(where: { $0.serial == certificate.serial && $0.state == .revoked }), self.mayLiveAgain(node) {
+            node.state = .live
+            try self.store.update(node)
+            self.state.set(node)
+        }
+        try self.audit(target: certificate.subject, serial: certificate.serial, detail: "released from \(revocation.reason.name)")
+        self.events.append(.status(sequence: try self.nextEventSequence(), serial: certificate.serial, revocation: nil))
+        self.wantsCRL = true
+    }
+
+    /// A node that was on hold lives again unless its place was taken meanwhile.
+    private func mayLiveAgain(_ node: Node) -> Bool {
+        if self.state.node(commonName: node.commonName) != nil { return false }
+        guard let binding = node.binding else { return true }
+        return self.state.node(bound: binding) == nil
+    }
+
+    /// Revokes as cessationOfOperation, takes node and key file away; history and CRL entry stay.
+    public mutating func delete(_ selector: Selector, in authority: Authority) throws {
+        let found = try self.store.certificates(selector, for: self.actor)
+        let node = self.deletableNode(selector, certificates: found)
+        guard !found.isEmpty || node != nil else { throw AuthorityError(.certificateNotFound, selector.text) }
+        for entry in found {
+            if entry.isLive(at: self.now) || entry.revocation?.reason == .certificateHold { try self.revoke(entry, reason: .cessationOfOperation) }
+            try self.store.markDeleted(entry.certificate.serial)
+            try self.audit(target: entry.certificate.subject, serial: entry.certificate.serial, detail: "taken out of the inventory")
+        }
+        if let node { try self.end(node) }
+        let folders = authority.nodeFolders
+        for commonName in Set(found.filter(\.certificate.keyIsKept).map(\.certificate.commonName)) {
+            // After the commit: a key is destroyed only once its certificate is gone for good. What cannot be removed is found by `doctor`.
+            self.followUps.append { try? folders.remove(commonName: commonName) }
+        }
+    }
+
+    private func deletableNode(_ selector: Selector, certificates: [CertificateStatus]) -> Node? {
+        for entry in certificates { if let node = self.state.nodes.values.first(where: { $0.serial == entry.certificate.serial && $0.state != .deleted }) { return node } }
+        guard case .serial = selector else {
+            guard let commonName = selector.commonName, let node = self.state.node(commonName: commonName), node.serial == nil else { return nil }
+            if case .name(let name) = selector, PKI.DistinguishedName.parse(node.subject) != name { return nil }
+            return node
+        }
+        return nil
+    }
+
+    /// Ends a node: its binding and name are free again.
+    mutating func end(_ node: Node) throws {
+        // `revoke` may have changed it within this commit.
+        var node = self.state.nodes[node.id] ?? node
+        node.state = .deleted
+        try self.store.update(node)
+        self.state.set(node)
+        try self.audit(target: node.commonName, serial: node.serial, detail: "node ended")
+    }
+}
+
+extension Authority {
+    /// Reads a reason as clients send it: a name of RFC 5280, or its code as number or digits.
+    public static func reason(name: String) throws -> CRLReason {
+        if let code = Int(name) {
+            guard let reason = UInt8(exactly: code).flatMap({ CRLReason(rawValue: $0) }) else {
+                throw AuthorityError(.invalidParameter, "Invalid reason parameter: \(code) is no code of RFC 5280 5.3.1")
+            }
+            return reason
+        }
+        guard let reason = CRLReason.allCases.first(where: { $0.name.lowercased() == name.lowercased() }) else {
+            throw AuthorityError(
+                .invalidParameter, "Invalid reason parameter: \(name) is none of \(CRLReason.allCases.map(\.name).joined(separator: ", "))")
+        }
+        return reason
+    }
+}

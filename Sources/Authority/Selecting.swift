@@ -1,0 +1,105 @@
+// Finding the certificates that a request means: by serial number, by distinguished name in any notation, or by common name alone.
+
+public import PKI
+
+/// What a request says of the certificates it means.
+public enum Selector: Sendable {
+    case serial(SerialNumber)
+    case name(PKI.DistinguishedName)
+    case commonName(String)
+
+    /// How the request wrote it, for refusals.
+    public var text: String {
+        switch self {
+        case .serial(let serial): serial.decimal
+        case .name(let name): name.slashNotation
+        case .commonName(let name): name
+        }
+    }
+
+    var commonName: String? {
+        switch self {
+        case .serial: nil
+        case .name(let name): name.commonName
+        case .commonName(let name): name
+        }
+    }
+
+    func matches(_ certificate: CertificateRecord) -> Bool {
+        switch self {
+        case .serial(let serial): certificate.serial == serial
+        case .name(let name): PKI.DistinguishedName.parse(certificate.subject) == name
+        case .commonName(let name): PKI.DistinguishedName.normalised(certificate.commonName) == PKI.DistinguishedName.normalised(name)
+        }
+    }
+}
+
+/// What OCSP has to know of a serial number; a revocation without a certificate was taken over from a CRL.
+public struct Standing: Sendable {
+    public let certificate: CertificateRecord?
+    public let revocation: Revocation?
+
+    public init(certificate: CertificateRecord?, revocation: Revocation?) {
+        self.certificate = certificate
+        self.revocation = revocation
+    }
+}
+
+extension StoreReader {
+    /// The certificates that `selector` means, newest first, deleted ones left out unless a serial number names one.
+    ///
+    /// An N selects among its own alone, so that two nodes may hold certificates of one name.
+    func certificates(_ selector: Selector, for actor: Actor) throws -> [CertificateStatus] {
+        if case .serial(let serial) = selector {
+            guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else { return [] }
+            return [CertificateStatus(certificate: certificate, revocation: try self.revocation(serial))]
+        }
+        guard let commonName = selector.commonName else {
+            throw AuthorityError(.invalidParameter, "Invalid dn parameter: a name without a CN cannot be looked up; give the serial")
+        }
+        return try self.certificates(commonNameHash: CommonNameHash.of(commonName), limit: 1_000).filter {
+            !$0.certificate.isDeleted && selector.matches($0.certificate) && (actor.owns($0.certificate.node) || actor.node?.serial == $0.certificate.serial)
+        }
+    }
+
+    /// The one certificate that `view` and `renew` mean: the newest live one, else the newest.
+    func newest(_ selector: Selector, for actor: Actor, now: UnixTime) throws -> CertificateStatus {
+        let found = try self.certificates(selector, for: actor)
+        guard let chosen = found.first(where: { $0.isLive(at: now) }) ?? found.first else { throw AuthorityError(.certificateNotFound, selector.text) }
+        return chosen
+    }
+}
+
+extension Authority {
+    /// The certificate that a selector means for this actor: the newest live one, else the newest.
+    public func find(_ selector: Selector, actor: Actor) throws -> CertificateStatus {
+        try self.store.read { try $0.newest(selector, for: actor, now: self.clock.now) }
+    }
+
+    /// What is known of a serial number: both parts are nil where it was never issued or revoked here.
+    public func standing(_ serial: SerialNumber) throws -> Standing {
+        try self.store.read { reader in Standing(certificate: try reader.certificate(serial), revocation: try reader.revocation(serial)) }
+    }
+
+    /// A page of the inventory in the order of issue: an admin sees all, a node its own.
+    ///
+    /// - Parameter state: only certificates in this state; without it all but deleted ones.
+    public func inventory(after: SerialNumber?, limit: Int, state: String?, actor: Actor) throws -> [CertificateStatus] {
+        let now = self.clock.now
+        let owner = actor.isAdmin ? nil : actor.node?.id ?? NodeID(-1)
+        return try self.store.read { reader in
+            var page: [CertificateStatus] = []
+            var position = after
+            while page.count < limit {
+                let batch = try reader.certificates(after: position, node: owner, limit: min(1_000, limit))
+                for entry in batch where page.count < limit {
+                    let itsState = entry.state(at: now)
+                    if state.map({ $0 == itsState }) ?? (itsState != "deleted") { page.append(entry) }
+                }
+                guard batch.count == min(1_000, limit), let last = batch.last else { break }
+                position = last.certificate.serial
+            }
+            return page
+        }
+    }
+}

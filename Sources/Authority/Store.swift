@@ -1,0 +1,86 @@
+// What the authority asks of a store: reads from any thread, and one writer whose transactions are on disk when they return.
+
+public import PKI
+
+/// Keeps everything that must survive: a second backend fits behind this protocol.
+///
+/// Reads may come from any thread; `write` from one thread at a time. A contract suite in Tests holds every implementation to this.
+public protocol Store: AnyObject, Sendable {
+    /// Runs `body` on one consistent snapshot.
+    func read<Result>(_ body: (any StoreReader) throws -> Result) throws -> Result
+
+    /// Runs `body` in one transaction; it is durable (on disk, not in a cache) when this returns, and undone when `body` throws.
+    func write<Result>(_ body: (any StoreWriter) throws -> Result) throws -> Result
+}
+
+/// Reading one snapshot of a store.
+public protocol StoreReader {
+    func certificate(_ serial: SerialNumber) throws -> CertificateRecord?
+    /// Certificates whose common name has this hash, newest first, deleted ones included; callers compare the names themselves.
+    func certificates(commonNameHash: Int64, limit: Int) throws -> [CertificateStatus]
+    /// A page in the order of issue, beginning after `after`; only those that `node` asked for where it is given.
+    func certificates(after: SerialNumber?, node: NodeID?, limit: Int) throws -> [CertificateStatus]
+    /// How many certificates were ever issued.
+    func certificateCount() throws -> Int
+    func revocation(_ serial: SerialNumber) throws -> Revocation?
+    func revocationCount() throws -> Int
+    /// Calls `body` for each revocation, ordered by serial number, without holding all of them in memory.
+    func forEachRevocation(_ body: (Revocation) throws -> Void) throws
+    /// Whether a key with this SHA-256 of its SubjectPublicKeyInfo was revoked for keyCompromise.
+    func isBlocked(keyHash: [UInt8]) throws -> Bool
+    func nodes() throws -> [Node]
+    func admins() throws -> [String]
+    func tokens() throws -> [Token]
+    func setting(_ name: StoreSetting) throws -> String?
+    func acmeAccount(_ id: String, node: NodeID) throws -> AcmeAccount?
+    func acmeAccounts(node: NodeID) throws -> [AcmeAccount]
+    func acmeOrder(_ id: String, node: NodeID) throws -> AcmeOrder?
+    func acmeOrders(account: String, node: NodeID) throws -> [AcmeOrder]
+    func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization?
+    func acmeAuthorizations(order: String, node: NodeID) throws -> [AcmeAuthorization]
+    /// Audit records with a sequence number above `after`, in order.
+    func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord]
+    func lastAuditRecord() throws -> AuditRecord?
+}
+
+/// Writing within one transaction.
+public protocol StoreWriter: StoreReader {
+    /// Grows with each row written: an unchanged value proves that nothing was.
+    var changeCount: Int { get }
+    func insert(_ certificate: CertificateRecord, commonNameHash: Int64) throws
+    func markDeleted(_ serial: SerialNumber) throws
+    /// Adds or replaces the revocation of its serial number.
+    func set(_ revocation: Revocation) throws
+    func removeRevocation(_ serial: SerialNumber) throws
+    func block(keyHash: [UInt8]) throws
+    /// Inserts the node (its id is ignored) and returns the id it was given.
+    func insert(_ node: Node) throws -> NodeID
+    func update(_ node: Node) throws
+    func addAdmin(_ text: String) throws
+    func removeAdmin(_ text: String) throws
+    /// Adds or replaces the token of its hash.
+    func set(_ token: Token) throws
+    func set(_ name: StoreSetting, _ value: String) throws
+    func set(_ account: AcmeAccount) throws
+    func set(_ order: AcmeOrder) throws
+    func set(_ authorization: AcmeAuthorization) throws
+    func append(_ record: AuditRecord) throws
+}
+
+/// Single values that the store keeps beside its tables.
+public enum StoreSetting: String, Sendable, CaseIterable {
+    /// SHA-256 of the CA certificate, in hexadecimal: a store belongs to one CA.
+    case authorityFingerprint
+    /// The number of the last CRL.
+    case crlNumber
+    /// thisUpdate of the last scheduled CRL, in Unix seconds.
+    case scheduledCRLTime
+    /// The number of the last event.
+    case eventSequence
+    /// n of the standing registration token.
+    case tokenNumber
+    /// `derived` where the seed made the CA's key, `imported` where it did not.
+    case keyOrigin
+    /// The registration window, as four lines.
+    case registrationWindow
+}

@@ -1,0 +1,284 @@
+/* The Linux calls behind CLinux.h; each function does one of them and says -errno when it failed. */
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int result(int value) { return value < 0 ? -errno : value; }
+
+int clinux_set_parent_death_signal(int signal) { return result(prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)); }
+
+int clinux_set_undumpable(void) { return result(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); }
+
+int clinux_set_no_new_privileges(void) { return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); }
+
+int clinux_become_child_subreaper(void) { return result(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)); }
+
+int clinux_forbid_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    return result(setrlimit(RLIMIT_CORE, &none));
+}
+
+int clinux_become_user(uid_t uid, gid_t gid, const gid_t *groups, size_t count)
+{
+    if (setgroups(count, groups) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
+        return -errno;
+    uid_t ru, eu, su;
+    gid_t rg, eg, sg;
+    if (getresuid(&ru, &eu, &su) < 0 || getresgid(&rg, &eg, &sg) < 0)
+        return -errno;
+    if (ru != uid || eu != uid || su != uid || rg != gid || eg != gid || sg != gid)
+        return -EPERM;
+    if ((size_t)getgroups(0, NULL) != count)
+        return -EPERM;
+    /* The proof that counts: the way back is closed. */
+    if (uid != 0 && setuid(0) == 0)
+        return -EPERM;
+    return 0;
+}
+
+void clinux_line_buffer_output(void)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    setvbuf(stderr, NULL, _IOLBF, 0);
+}
+
+static int dispose(int signal, void (*handler)(int))
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    return result(sigaction(signal, &action, NULL));
+}
+
+int clinux_ignore_signal(int signal) { return dispose(signal, SIG_IGN); }
+
+int clinux_default_signal(int signal) { return dispose(signal, SIG_DFL); }
+
+static void fill(sigset_t *set, const int *signals, size_t count)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < count; i++)
+        sigaddset(set, signals[i]);
+}
+
+int clinux_block_signals(const int *signals, size_t count)
+{
+    sigset_t set;
+    fill(&set, signals, count);
+    return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int clinux_signal_descriptor(const int *signals, size_t count)
+{
+    sigset_t set;
+    fill(&set, signals, count);
+    return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int clinux_next_signal(int descriptor)
+{
+    struct signalfd_siginfo info;
+    ssize_t n;
+    do
+        n = read(descriptor, &info, sizeof info);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+pid_t clinux_thread_id(void) { return gettid(); }
+
+int clinux_spawn(const char *path, char *const argv[], char *const envp[], pid_t *pid)
+{
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int failed = posix_spawnattr_init(&attributes);
+    if (failed)
+        return -failed;
+    failed = posix_spawn_file_actions_init(&actions);
+    if (failed) {
+        posix_spawnattr_destroy(&attributes);
+        return -failed;
+    }
+    if (!failed)
+        failed = posix_spawnattr_setsigmask(&attributes, &none);
+    if (!failed)
+        failed = posix_spawnattr_setsigdefault(&attributes, &all);
+    if (!failed)
+        failed = posix_spawnattr_setpgroup(&attributes, 0);
+    if (!failed)
+        failed = posix_spawnattr_setflags(&attributes,
+                                          POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    if (!failed)
+        failed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (!failed)
+        failed = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    if (!failed)
+        failed = posix_spawn(pid, path, &actions, &attributes, argv, envp);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return -failed;
+}
+
+int clinux_pidfd_open(pid_t pid) { return result(pidfd_open(pid, 0)); }
+
+int clinux_pidfd_signal(int pidfd, int signal) { return result(pidfd_send_signal(pidfd, signal, NULL, 0)); }
+
+static int wait_for(idtype_t type, id_t id, int leave, struct clinux_exit *out)
+{
+    siginfo_t info;
+    int value;
+    memset(out, 0, sizeof *out);
+    do {
+        memset(&info, 0, sizeof info);
+        value = waitid(type, id, &info, WEXITED | WNOHANG | (leave ? WNOWAIT : 0));
+    } while (value < 0 && errno == EINTR);
+    if (value < 0)
+        return -errno;
+    out->pid = info.si_pid;
+    if (info.si_pid != 0) {
+        if (info.si_code == CLD_EXITED)
+            out->code = info.si_status;
+        else
+            out->signal = info.si_status;
+    }
+    return 0;
+}
+
+int clinux_wait_pidfd(int pidfd, int leave, struct clinux_exit *out) { return wait_for(P_PIDFD, (id_t)pidfd, leave, out); }
+
+int clinux_wait_pid(pid_t pid, int leave, struct clinux_exit *out) { return wait_for(P_PID, (id_t)pid, leave, out); }
+
+int clinux_wait_any(int leave, struct clinux_exit *out) { return wait_for(P_ALL, 0, leave, out); }
+
+static int address_of(const char *path, struct sockaddr_un *address)
+{
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address->sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+int clinux_bind_unix(int type, const char *path, mode_t mode)
+{
+    struct sockaddr_un address;
+    int failed = address_of(path, &address);
+    if (failed)
+        return failed;
+    int descriptor = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0)
+        return -errno;
+    /* On Linux the socket's own mode, less the umask, becomes the file's; chmod afterwards adds what the umask took. */
+    if (fchmod(descriptor, mode) < 0 || bind(descriptor, (struct sockaddr *)&address, sizeof address) < 0 ||
+        chmod(path, mode) < 0) {
+        failed = -errno;
+        close(descriptor);
+        return failed;
+    }
+    return descriptor;
+}
+
+int clinux_connect_unix(int type, const char *path, int nonblocking)
+{
+    struct sockaddr_un address;
+    int failed = address_of(path, &address);
+    if (failed)
+        return failed;
+    int descriptor = socket(AF_UNIX, type | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
+    if (descriptor < 0)
+        return -errno;
+    if (connect(descriptor, (struct sockaddr *)&address, sizeof address) < 0) {
+        failed = -errno;
+        close(descriptor);
+        return failed;
+    }
+    return descriptor;
+}
+
+int clinux_accept(int listener) { return result(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+
+int clinux_pass_credentials(int descriptor)
+{
+    const int on = 1;
+    return result(setsockopt(descriptor, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+}
+
+ssize_t clinux_receive_with_credentials(int descriptor, void *buffer, size_t size, struct clinux_sender *out)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(8 * sizeof(int))];
+    } control;
+    struct iovec part = {buffer, size};
+    struct msghdr message;
+    ssize_t n;
+    memset(out, 0, sizeof *out);
+    do {
+        memset(&message, 0, sizeof message);
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        n = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET)
+            continue;
+        if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(struct ucred))) {
+            struct ucred sender;
+            memcpy(&sender, CMSG_DATA(c), sizeof sender);
+            out->pid = sender.pid;
+            out->uid = sender.uid;
+            out->gid = sender.gid;
+            out->known = 1;
+        } else if (c->cmsg_type == SCM_RIGHTS) {
+            /* We take no descriptors; one left open would be a leak that a child controls. Those beyond the
+               buffer the kernel closes. */
+            size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t i = 0; i < count; i++) {
+                int passed;
+                memcpy(&passed, CMSG_DATA(c) + i * sizeof(int), sizeof passed);
+                close(passed);
+            }
+        }
+    }
+    out->truncated = (message.msg_flags & MSG_TRUNC) != 0;
+    return n;
+}
+
+int clinux_peer_credentials(int descriptor, struct clinux_sender *out)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    memset(out, 0, sizeof *out);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return -errno;
+    out->pid = peer.pid;
+    out->uid = peer.uid;
+    out->gid = peer.gid;
+    out->known = 1;
+    return 0;
+}

@@ -1,0 +1,108 @@
+// What `ca-ctl status` and `ca-ctl reload` ask of the process; and profiles between JSON and the rules of their files.
+
+import Authority
+import Glibc
+import PKI
+import Settings
+import Synchronization
+import Tasks
+import UPKIProtocol
+
+/// The running program as the operator sees it.
+final class CoreOperations: Operations {
+    private let opened: OpenedAuthority
+    private let instance: String
+    private let runDirectory: String
+    private let pool: KeyPool
+    private let startedAt: UnixTime
+    private let processing = Mutex<Processing?>(nil)
+
+    init(opened: OpenedAuthority, instance: String, runDirectory: String, pool: KeyPool) {
+        self.opened = opened
+        self.instance = instance
+        self.runDirectory = runDirectory
+        self.pool = pool
+        self.startedAt = opened.authority.clock.now
+    }
+
+    func attach(_ processing: Processing) { self.processing.withLock { $0 = processing } }
+
+    func status() -> JSON {
+        .object([
+            .init(
+                "program",
+                .object([
+                    .init("version", .string(CoreVersion.text)), .init("pid", .integer(getpid())), .init("uid", .integer(geteuid())),
+                    .init("instance", .string(self.instance)), .init("started_at", .string(self.startedAt.rfc3339)),
+                    .init("data_dir", .string(self.opened.directory.path)), .init("run_dir", .string(self.runDirectory)),
+                    .init("wal_bytes", .integer(self.opened.store.walSize)),
+                ])),
+            .init(
+                "listeners",
+                .object([
+                    .init("host", .string(self.opened.configuration.host.description)), .init("port", .integer(self.opened.configuration.port)),
+                    .init("registrar_port", .integer(self.opened.configuration.registrarPort)),
+                ])),
+        ])
+    }
+
+    func reload() throws -> JSON {
+        do {
+            let configuration = try OpenedAuthority.readConfiguration(self.opened.directory)
+            let profiles = try ProfileDirectory(root: self.opened.directory.profiles).load(baseSubject: self.opened.authority.issuer.name.baseSubject)
+            guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the core is not running") }
+            let authority = self.opened.authority
+            let context = RequestContext(id: "reload", task: "reload", caller: Caller(proof: .itself, channel: .admin))
+            // On the writer's thread, as its last act of this change: no batch sees half of the new rules.
+            _ = try processing.commitAndWait(
+                Change(context, needs: .local) { commit in
+                    try commit.reload(rules: Rules(configuration), profiles: profiles, in: authority)
+                    return true
+                })
+            self.pool.keep(Set(profiles.map(\.keyType)))
+            return .object([.init("profiles", .integer(profiles.count)), .init("warnings", .array(configuration.warnings.map { .string($0) }))])
+        } catch let error as SettingsError {
+            throw Refusal(.invalidParameter, error.oneLine)
+        }
+    }
+}
+
+/// Profiles as tasks carry them.
+enum ProfileTree {
+    static func read(_ tree: JSON, name: String) throws -> CertificateProfile {
+        do { return try ProfileFile.read(try self.value(tree), name: name) } catch let error as SettingsError {
+            throw Refusal(.invalidParameter, "Invalid profile parameter: \(error.oneLine)")
+        }
+    }
+
+    static func describe(_ profile: CertificateProfile) -> JSON {
+        guard case .object(let members) = self.json(ProfileFile.tree(profile)) else { return .null }
+        return .object([.init("name", .string(profile.name))] + members)
+    }
+
+    private static func value(_ json: JSON) throws -> SettingValue {
+        switch json {
+        case .null: return .null
+        case .bool(let flag): return .bool(flag)
+        case .string(let text): return .string(text)
+        case .number:
+            guard let number = json.integerValue.flatMap({ Int(exactly: $0) }) else { throw Refusal(.invalidParameter, "Invalid profile parameter: numbers are whole") }
+            return .int(number)
+        case .array(let elements): return .list(try elements.map { Setting(try self.value($0)) })
+        case .object(let members):
+            // Clients send back what get_profile gave them, its name included.
+            return .map(try members.filter { $0.name != "name" }.map { SettingEntry($0.name, try self.value($0.value)) })
+        }
+    }
+
+    private static func json(_ value: SettingValue) -> JSON {
+        switch value {
+        case .null: .null
+        case .bool(let flag): .bool(flag)
+        case .string(let text): .string(text)
+        case .int(let number): .integer(number)
+        case .list(let elements): .array(elements.map { self.json($0.value) })
+        case .map(let entries): .object(entries.map { .init($0.key, self.json($0.value.value)) })
+        }
+    }
+}

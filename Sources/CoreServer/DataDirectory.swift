@@ -1,0 +1,113 @@
+// The data directory: where its files are, and the folders in it that rules write to.
+
+import Authority
+import DurableFiles
+import Glibc
+import PKI
+import Settings
+
+/// The files of a CA (DESIGN section 7).
+public struct DataDirectory: Sendable {
+    public let path: String
+
+    public init(_ path: String) { self.path = path }
+
+    public var configuration: String { self.path + "/ca.config.yml" }
+    public var certificate: String { self.path + "/ca.crt" }
+    public var key: String { self.path + "/ca.key" }
+    public var auditKey: String { self.path + "/audit.key" }
+    public var listPEM: String { self.path + "/crl.pem" }
+    public var profiles: String { self.path + "/profiles" }
+    public var database: String { self.path + "/db/ca.sqlite" }
+    public var nodes: String { self.path + "/nodes" }
+    public var published: String { self.path + "/published" }
+    public var publishedList: String { self.published + "/crl.der" }
+    public var publishedCertificate: String { self.published + "/ca.crt" }
+
+    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Whether a CA was initialised here.
+    public var isInitialised: Bool { Self.exists(self.certificate) && Self.exists(self.database) }
+}
+
+/// `nodes/<cn>/`: keys that the CA made for others.
+struct NodeDirectories: NodeFolders {
+    let root: String
+
+    func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
+        let folder = self.root + "/" + Self.folderName(commonName)
+        try PrivateDirectory.create(folder)
+        try PrivateFile.write(keyPEM, to: folder + "/key.pem")
+        try DurableFile.write(Array(certificatePEM.utf8), to: folder + "/cert.pem", mode: 0o600)
+    }
+
+    func remove(commonName: String) throws {
+        let folder = self.root + "/" + Self.folderName(commonName)
+        try DurableFile.remove(folder + "/key.pem")
+        try DurableFile.remove(folder + "/cert.pem")
+        rmdir(folder)
+    }
+
+    /// A name that cannot leave its folder, hide, or meet another one on case: lower-case host names stand for themselves, every other
+    /// byte is `%` and two hexadecimal digits; long names end in their hash.
+    static func folderName(_ commonName: String) -> String {
+        var name = ""
+        for (index, byte) in commonName.utf8.enumerated() {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
+                name.unicodeScalars.append(Unicode.Scalar(byte))
+            case UInt8(ascii: ".") where index > 0:
+                name += "."
+            default:
+                name += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+        guard name.utf8.count > 200 else { return name.isEmpty ? "%" : name }
+        return String(name.prefix(180)) + "%" + String(UInt64(bitPattern: Authority.hash(commonName: commonName)), radix: 16)
+    }
+}
+
+/// `profiles/<name>.yml`.
+struct ProfileDirectory: ProfileFolder {
+    let root: String
+
+    func store(_ profile: CertificateProfile) throws {
+        try DurableFile.write(Array(ProfileFile.render(profile).utf8), to: self.path(profile.name), mode: 0o600)
+    }
+
+    func remove(name: String) throws { try DurableFile.remove(self.path(name)) }
+
+    private func path(_ name: String) -> String { self.root + "/" + name + ".yml" }
+
+    /// The built-in profiles, with the folder's files over and beside them.
+    ///
+    /// - Throws: `SettingsError` with file and line of everything that is wrong.
+    func load(baseSubject: [CertificateProfile.SubjectAttribute]) throws -> [CertificateProfile] {
+        var profiles: [String: CertificateProfile] = [:]
+        for profile in CertificateProfile.builtIns(baseSubject: baseSubject) { profiles[profile.name] = profile }
+        for name in try Self.entries(self.root) where name.hasSuffix(".yml") && !name.hasPrefix(".") {
+            let path = self.root + "/" + name
+            guard let bytes = try SettingsFile.read(path) else { continue }
+            let profile = try ProfileFile.parse(bytes, file: "profiles/" + name, name: String(name.dropLast(4)))
+            profiles[profile.name] = profile
+        }
+        return profiles.values.sorted { $0.name < $1.name }
+    }
+
+    private static func entries(_ folder: String) throws -> [String] {
+        guard let stream = opendir(folder) else { throw CoreError("Cannot read the folder \(folder): \(String(cString: strerror(errno)))") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } })
+        }
+        return names.sorted()
+    }
+}
+
+/// Why the program cannot start or go on: one line that says what to do.
+public struct CoreError: Error, CustomStringConvertible {
+    public let description: String
+
+    public init(_ description: String) { self.description = description }
+}

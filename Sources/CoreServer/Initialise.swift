@@ -1,0 +1,285 @@
+// Making a CA: from a seed, from nothing, or from an existing key and certificate. Done twice it changes nothing.
+
+import Authority
+import CAKeys
+import DurableFiles
+import Glibc
+public import Logging
+import PKI
+import Settings
+import SQLiteStore
+public import UPKIProtocol
+import X509
+
+/// What `ca-core init` is asked for; secrets come by pipe.
+public struct InitialiseRequest: Sendable {
+    public var keyType: String?
+    public var subject: String?
+    public var company: String?
+    public var allowsWeakSeed = false
+    public var seed: String?
+    public var authorityKeyPEM: String?
+    public var authorityCertificatePEM: String?
+    public var password: String?
+
+    public init() {}
+
+    /// Takes the secrets from the JSON object that came by standard input.
+    public mutating func take(secrets: JSON) throws {
+        guard let members = secrets.objectValue else { throw CoreError("standard input holds no JSON object") }
+        for member in members {
+            switch member.name {
+            case "seed": self.seed = member.value.stringValue
+            case "ca_key": self.authorityKeyPEM = member.value.stringValue
+            case "ca_cert": self.authorityCertificatePEM = member.value.stringValue
+            case "password": self.password = member.value.stringValue
+            default: throw CoreError("standard input holds the unknown member '\(member.name)'")
+            }
+        }
+    }
+}
+
+public enum Initialise {
+    /// Days that a new CA certificate lives.
+    private static let authorityDays = 3_650
+    /// Registration is open so long after `init`.
+    private static let windowSeconds: Int64 = 86_400
+
+    /// Makes the CA in `directory`, or checks what is asked against the one that is there.
+    ///
+    /// - Returns: what `ca-ctl init` shows; `seed` only where it was made here and `token` only for a new CA.
+    public static func run(_ request: InitialiseRequest, in directory: DataDirectory, log: Logger) throws -> JSON {
+        try self.makeFolders(directory)
+        if directory.isInitialised { return try self.confirm(request, directory, log) }
+        let lock = try DurableFile.lock(directory: directory.path)
+        defer { withExtendedLifetime(lock) {} }
+        guard !DataDirectory.exists(directory.certificate) || !DataDirectory.exists(directory.database) else { return try self.confirm(request, directory, log) }
+
+        var configuration = try self.configuration(request, directory)
+        let clock = SystemClock()
+        let material = try self.material(request, configuration, directory, log, clock: clock)
+        try self.write(material, directory, configuration)
+        let issuer = try Issuer(der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
+        let profiles = CertificateProfile.builtIns(baseSubject: issuer.name.baseSubject)
+        for profile in profiles where !DataDirectory.exists("\(directory.profiles)/\(profile.name).yml") {
+            try ProfileDirectory(root: directory.profiles).store(profile)
+        }
+        try self.fill(directory, issuer: issuer, material: material, clock: clock)
+        // The certificate comes last: without it the directory holds no CA, and `init` begins again.
+        try DurableFile.write(Array(issuer.pem.utf8), to: directory.publishedCertificate, mode: 0o644)
+        try DurableFile.write(Array(issuer.pem.utf8), to: directory.certificate, mode: 0o644)
+        if configuration.seedInFile != nil { try OpenedAuthority.removeSeed(from: directory) }
+        configuration.seedInFile = nil
+
+        var members: [JSON.Member] = self.description(issuer, material.key.type, created: true, directory)
+        if let seed = material.madeSeed { members.append(.init("seed", .string(seed))) }
+        members.append(.init("token", .string(material.token)))
+        members.append(.init("warnings", .array(material.warnings.map { .string($0) })))
+        return .object(members)
+    }
+
+    private static func makeFolders(_ directory: DataDirectory) throws {
+        try self.makeParents(of: directory.path)
+        for folder in [directory.path, directory.path + "/db", directory.profiles, directory.nodes] { try PrivateDirectory.create(folder) }
+        if !DataDirectory.exists(directory.published) {
+            try PrivateDirectory.create(directory.published)
+            // Its files are for others; who may walk into the folder is the deployment's choice.
+            chmod(directory.published, 0o755)
+        }
+    }
+
+    private static func makeParents(of path: String) throws {
+        var prefix = ""
+        for part in path.split(separator: "/").dropLast() {
+            prefix += "/" + part
+            if mkdir(prefix, 0o755) != 0, errno != EEXIST { throw CoreError("Cannot create \(prefix): \(String(cString: strerror(errno)))") }
+        }
+    }
+
+    private static func configuration(_ request: InitialiseRequest, _ directory: DataDirectory) throws -> Configuration {
+        if !DataDirectory.exists(directory.configuration) {
+            let type = try request.keyType.map { try self.keyType($0) } ?? .ecP256
+            let text = Configuration.defaultText(
+                company: request.company ?? self.company(request.subject) ?? "uPKI", keyType: Configuration.AuthorityKeyType(rawValue: type.rawValue) ?? .ecP256)
+            try DurableFile.write(Array(text.utf8), to: directory.configuration, mode: 0o600)
+        }
+        return try OpenedAuthority.readConfiguration(directory)
+    }
+
+    /// The organisation of the wanted subject, which is then the company of the profiles too.
+    private static func company(_ subject: String?) -> String? {
+        subject.flatMap { PKI.DistinguishedName.parse($0) }?.relativeNames.joined().first { $0.type == .organization }?.value
+    }
+
+    private static func keyType(_ name: String) throws -> KeyType {
+        guard let type = KeyType(rawValue: name) else {
+            throw CoreError("The key type '\(name)' is not known; allowed are \(KeyType.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return type
+    }
+
+    // MARK: Keys
+
+    private struct Material {
+        var key: CAKey
+        var certificate: [UInt8]
+        var auditKey: CAKey
+        var curveSecrets: [(port: CurvePort, secret: [UInt8])]
+        var token: String
+        var isDerived: Bool
+        /// The seed, where none was given.
+        var madeSeed: String?
+        var warnings: [String]
+        /// The key as it rests in ca.key; nil under `key_storage: seed`.
+        var keyAtRest: [UInt8]?
+    }
+
+    private static func material(
+        _ request: InitialiseRequest, _ configuration: Configuration, _ directory: DataDirectory, _ log: Logger, clock: SystemClock
+    ) throws -> Material {
+        if let keyPEM = request.authorityKeyPEM, let certificatePEM = request.authorityCertificatePEM {
+            guard request.seed == nil, configuration.seedInFile == nil else { throw CoreError("A CA is either imported or made from a seed; leave one of them out") }
+            guard configuration.keyStorage != .seed else { throw CoreError("key_storage: seed needs a CA made from a seed, not an imported one") }
+            log.info("checking the key and certificate to import")
+            let imported = try ImportedAuthority.check(
+                keyPEM: Array(keyPEM.utf8), certificatePEM: Array(certificatePEM.utf8), password: request.password.map { Array($0.utf8) },
+                now: clock.now.seconds)
+            return Material(
+                key: imported.key, certificate: imported.certificateDER, auditKey: try CAKey.generate(.ed25519),
+                curveSecrets: try CurvePort.allCases.map { ($0, try SecretSource.bytes(32)) }, token: try RegistrationToken.random(), isDerived: false,
+                madeSeed: nil, warnings: ["what this CA issued or revoked before the import is not known here"], keyAtRest: try self.atRest(imported.key, configuration))
+        }
+        guard request.authorityKeyPEM == nil, request.authorityCertificatePEM == nil else { throw CoreError("An import needs both the CA's key and its certificate") }
+        let given = request.seed ?? configuration.seedInFile?.text
+        let seed = try given.map { try Seed(text: $0, allowWeak: request.allowsWeakSeed) } ?? Seed.random()
+        log.info("deriving keys from the seed")
+        let root = try SeedRoot(seed)
+        let type = try request.keyType.map { try self.keyType($0) } ?? configuration.keyType.flatMap { KeyType(rawValue: $0.rawValue) } ?? .ecP256
+        if type.rawValue.hasPrefix("rsa") { log.info("deriving an RSA key; this takes some seconds") }
+        let key = try root.caKey(type, generation: 0)
+        let subject = try self.subject(request, configuration)
+        let certificate = try Issuer.selfSigned(
+            subject: subject, key: try key.certificatePrivateKey(), digest: configuration.digest, now: clock.now, days: self.authorityDays, random: SystemRandom())
+        return Material(
+            key: key, certificate: certificate, auditKey: try root.auditKey(), curveSecrets: try CurvePort.allCases.map { ($0, try root.curveSecret($0, 0)) },
+            token: try root.registrationToken(0), isDerived: true, madeSeed: given == nil ? seed.revealed() : nil,
+            warnings: given == nil ? [] : ["if this seed made a CA before: what that one issued or revoked is not known here"],
+            keyAtRest: try self.atRest(key, configuration))
+    }
+
+    private static func subject(_ request: InitialiseRequest, _ configuration: Configuration) throws -> PKI.DistinguishedName {
+        guard let text = request.subject else {
+            return PKI.DistinguishedName([.init(.organization, configuration.company), .init(.commonName, configuration.company + " Root CA")])
+        }
+        guard let name = PKI.DistinguishedName.parse(text), !name.isEmpty, (try? name.x509()) != nil else {
+            throw CoreError("--subject is a distinguished name such as \"/C=FR/O=Org/CN=Org Root CA\"; '\(text)' is none")
+        }
+        return name
+    }
+
+    private static func atRest(_ key: CAKey, _ configuration: Configuration) throws -> [UInt8]? {
+        if configuration.keyStorage == .seed { return nil }
+        guard let file = configuration.passwordFile else { return try key.pkcs8PEM() }
+        var password = try PrivateFile.read(file, limit: 1_025)
+        defer { wipe(&password) }
+        if password.last == UInt8(ascii: "\n") { password.removeLast() }
+        return try key.pkcs8PEM(password: password)
+    }
+
+    private static func write(_ material: Material, _ directory: DataDirectory, _ configuration: Configuration) throws {
+        if var pem = material.keyAtRest {
+            defer { wipe(&pem) }
+            try PrivateFile.write(pem, to: directory.key)
+        }
+        var audit = try material.auditKey.pkcs8PEM()
+        defer { wipe(&audit) }
+        try PrivateFile.write(audit, to: directory.auditKey)
+        // One line a port: the port's name in the derivation, the key's number, the secret in hexadecimal.
+        let lines = material.curveSecrets.map { "\($0.port.rawValue) 0 \(Hexadecimal.encode($0.secret))\n" }.joined()
+        try PrivateFile.write(Array(lines.utf8), to: directory.path + "/curve.keys")
+    }
+
+    // MARK: The store
+
+    /// Fills an empty store and publishes the empty CRL.
+    private static func fill(_ directory: DataDirectory, issuer: Issuer, material: Material, clock: SystemClock) throws {
+        // A store without a certificate beside it is what a crash left of an earlier attempt.
+        for suffix in ["", "-wal", "-shm"] where unlink(directory.database + suffix) != 0 && errno != ENOENT {
+            throw CoreError("Cannot remove \(directory.database + suffix): \(String(cString: strerror(errno)))")
+        }
+        let store = try SQLiteStore(path: directory.database)
+        try store.write { writer in
+            try writer.set(.authorityFingerprint, issuer.fingerprint)
+            try writer.set(.keyOrigin, material.isDerived ? "derived" : "imported")
+        }
+        let authority = try Authority(
+            issuer: issuer, store: store, rules: Rules(try OpenedAuthority.readConfiguration(directory)), profiles: [], clock: clock, random: SystemRandom(),
+            nodeFolders: NodeDirectories(root: directory.nodes), profileFolder: ProfileDirectory(root: directory.profiles))
+        let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
+        let token = material.token
+        let isDerived = material.isDerived
+        let plan = try self.commit(authority, context) { commit in
+            try commit.audit(target: issuer.name.slashNotation, detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)")
+            try commit.rotateStandingToken(number: 0, hash: Authority.hash(token: token))
+            let end = commit.now.advanced(bySeconds: Self.windowSeconds)
+            try commit.openWindow(until: end, reason: "opened by init")
+            return try commit.planRevocationList(scheduled: true)
+        }
+        try authority.publish(plan, in: directory)
+        try store.close()
+    }
+
+    private static func commit<Value: Sendable>(_ authority: Authority, _ context: RequestContext, _ body: @escaping @Sendable (inout Commit) throws -> Value) throws -> Value {
+        guard let result = authority.commit([Change(context, needs: .local, run: body)]).results.first else { throw CoreError("the store did not answer") }
+        return try result.get()
+    }
+
+    // MARK: An existing CA
+
+    /// `init` on a directory that holds a CA changes nothing; what is asked must not contradict it.
+    private static func confirm(_ request: InitialiseRequest, _ directory: DataDirectory, _ log: Logger) throws -> JSON {
+        let der = try OpenedAuthority.readCertificate(directory)
+        let certificate = try Certificate(derEncoded: der)
+        var key = [UInt8]()
+        if let pem = request.authorityCertificatePEM, PEM.decodeFirst(pem, labels: ["CERTIFICATE"]) != der {
+            throw CoreError("\(directory.path) holds another CA than the one to import; choose an empty directory with --data-dir")
+        }
+        let configuration = try OpenedAuthority.readConfiguration(directory)
+        if let text = request.seed ?? configuration.seedInFile?.text {
+            let root = try SeedRoot(try Seed(text: text, allowWeak: true))
+            let gives = try KeyType.allCases.contains { type in
+                // RSA derivation takes seconds: only the certificate's own type is worth trying.
+                guard AuthorityKeyMatch.mayBe(type, certificate.publicKey) else { return false }
+                key = try root.caKey(type, generation: 0).subjectPublicKeyInfoDER
+                return try Certificate.PublicKey(derEncoded: key) == certificate.publicKey
+            }
+            guard gives else {
+                throw CoreError("The seed contradicts the CA in \(directory.path), which was not made from it; give its own seed, or another --data-dir")
+            }
+            if configuration.seedInFile != nil {
+                try OpenedAuthority.removeSeed(from: directory)
+                log.notice("the seed was taken out of ca.config.yml")
+            }
+        }
+        let subject = PKI.DistinguishedName(certificate.subject)
+        var members: [JSON.Member] = [
+            .init("created", false), .init("data_dir", .string(directory.path)), .init("subject", .string(subject.slashNotation)),
+            .init("fingerprint", .string(Fingerprint.display(der))), .init("not_after", .string(UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970)).rfc3339)),
+            .init("key_type", .string(AuthorityKeyMatch.name(certificate.publicKey))),
+        ]
+        if let wanted = request.subject.flatMap({ PKI.DistinguishedName.parse($0) }), wanted != subject {
+            members.append(.init("warnings", .array([.string("the CA is there already and keeps its subject \(subject)")])))
+        } else {
+            members.append(.init("warnings", .array([])))
+        }
+        return .object(members)
+    }
+
+    private static func description(_ issuer: Issuer, _ type: KeyType?, created: Bool, _ directory: DataDirectory) -> [JSON.Member] {
+        [
+            .init("created", .bool(created)), .init("data_dir", .string(directory.path)), .init("subject", .string(issuer.name.slashNotation)),
+            .init("fingerprint", .string(issuer.displayFingerprint)), .init("not_after", .string(issuer.notAfter.rfc3339)),
+            .init("key_type", .string(type?.rawValue ?? "unknown")),
+        ]
+    }
+}

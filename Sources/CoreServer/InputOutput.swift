@@ -1,0 +1,238 @@
+// The I/O thread: all ZeroMQ sockets of the core. It parses headers, hands requests on, sends what is ready, and keeps the heartbeat.
+
+import Authority
+import Glibc
+import Logging
+import PKI
+import RevocationFormats
+import Synchronization
+import Threads
+import UPKIProtocol
+import ZeroMQ
+
+/// What the I/O thread needs.
+struct InputOutput: Sendable {
+    let context: ZMQContext
+    let runDirectory: String
+    let instance: String
+    let work: Mailbox<Incoming>
+    let outbox: Mailbox<Outgoing>
+    let inFlight: InFlight
+    let beat: LoopBeat
+    let stop: StopFlag
+    let authority: Authority
+    let log: Logger
+
+    /// Where requests may come in, each socket with its fixed list of tasks.
+    private static let channels: [Caller.Channel] = [.front, .registrar, .ocsp, .admin]
+    private static let heartbeatNanoseconds: UInt64 = 25_000_000
+    /// One frame of a client and the header; what a relay sends is bounded already.
+    private static let limits = ZMQReceiveLimits(parts: 4, bytes: 2 << 20)
+    /// Messages taken from one socket before the next has its turn.
+    private static let turn = 64
+
+    /// Binds the sockets; to be called on the thread that will run the loop.
+    ///
+    /// - Parameter ready: told once they are bound, or why they cannot be.
+    func run(ready: @Sendable (Result<Void, any Error>) -> Void) {
+        do {
+            try self.serve { ready(.success(())) }
+        } catch {
+            ready(.failure(error))
+        }
+        self.beat.idle()
+    }
+
+    private func serve(ready: () -> Void) throws {
+        // Sockets are made with no right for others; whoever starts us gives each peer its own group.
+        umask(0o077)
+        let front = try self.router(.front)
+        let registrar = try self.router(.registrar)
+        let ocsp = try self.router(.ocsp)
+        let admin = try self.router(.admin)
+        var options = ZMQSocketOptions()
+        options.sendHighWater = 10_000
+        let events = try ZMQSocket(.publish, in: self.context, options: options)
+        try events.bind(self.endpoint("events"))
+        var set = ZMQPollSet()
+        let indexes = [set.add(front), set.add(registrar), set.add(ocsp), set.add(admin)]
+        set.add(descriptor: self.outbox.descriptor)
+        ready()
+
+        var outgoing: [Outgoing] = []
+        var nextHeartbeat = MonotonicTime.now
+        while true {
+            if self.outbox.mayPoll() {
+                self.beat.idle()
+                let now = MonotonicTime.now
+                // Rounded up: a poll of 0 ms would spin until the heartbeat is due.
+                let wait = now >= nextHeartbeat ? 0 : Int((now.nanoseconds(until: nextHeartbeat) + 999_999) / 1_000_000)
+                _ = try set.wait(milliseconds: wait)
+            } else {
+                _ = try set.wait(milliseconds: 0)
+            }
+            self.beat.passing()
+            outgoing.removeAll(keepingCapacity: true)
+            self.outbox.takeAll(into: &outgoing)
+            for message in outgoing {
+                switch message {
+                case .answer(let route, let frame):
+                    let header = InternalLink.AnswerHeader(kind: .answer, id: route.id).encoded
+                    let parts = [route.connection, header, frame]
+                    switch route.channel {
+                    case .front: try self.send(parts, on: front)
+                    case .registrar: try self.send(parts, on: registrar)
+                    case .ocsp: try self.send(parts, on: ocsp)
+                    case .admin: try self.send(parts, on: admin)
+                    }
+                case .event(let event):
+                    _ = try events.sendNow(self.describe(event).encoded)
+                }
+            }
+            let now = MonotonicTime.now
+            if now >= nextHeartbeat {
+                _ = try events.sendNow(self.heartbeat())
+                nextHeartbeat = MonotonicTime(nanoseconds: now.nanoseconds + Self.heartbeatNanoseconds)
+            }
+            if set.ready(at: indexes[0]).contains(.readable) { try self.receive(front, .front) }
+            if set.ready(at: indexes[1]).contains(.readable) { try self.receive(registrar, .registrar) }
+            if set.ready(at: indexes[2]).contains(.readable) { try self.receive(ocsp, .ocsp) }
+            if set.ready(at: indexes[3]).contains(.readable) { try self.receive(admin, .admin) }
+            if self.stop.isSet, outgoing.isEmpty, self.outbox.count == 0 {
+                // What was sent must reach its peer before the socket goes.
+                for milliseconds in [1_000] {
+                    try front.setLinger(milliseconds: milliseconds)
+                    try registrar.setLinger(milliseconds: milliseconds)
+                    try ocsp.setLinger(milliseconds: milliseconds)
+                    try admin.setLinger(milliseconds: milliseconds)
+                }
+                return
+            }
+        }
+    }
+
+    private func endpoint(_ name: String) -> String { "ipc://\(self.runDirectory)/\(name).sock" }
+
+    private func router(_ channel: Caller.Channel) throws -> ZMQSocket {
+        var options = ZMQSocketOptions()
+        options.sendHighWater = 100_000
+        options.receiveHighWater = 100_000
+        options.routerMandatory = true
+        let socket = try ZMQSocket(.router, in: self.context, options: options)
+        try socket.bind(self.endpoint(channel.rawValue))
+        return socket
+    }
+
+    private func send(_ parts: [[UInt8]], on socket: borrowing ZMQSocket) throws {
+        // A relay that went away, or does not read, loses its answers; nobody else waits for it.
+        if try socket.sendNow(parts: parts) != .sent { self.log.debug("an answer found nobody to take it") }
+    }
+
+    private func receive(_ socket: borrowing ZMQSocket, _ channel: Caller.Channel) throws {
+        for _ in 0..<Self.turn {
+            guard let message = try socket.receiveNow(Self.limits) else { return }
+            guard message.parts.count >= 2, message.discardedParts == 0 else { continue }
+            let connection = message.parts[0]
+            let peer = Self.user(ofPeer: socket.peerAddressOfLastMessage)
+            let header: InternalLink.RequestHeader
+            do throws(InternalLinkError) {
+                header = try InternalLink.RequestHeader(decoding: message.parts[1])
+            } catch {
+                if error.code == .otherVersion, let id = InternalLink.requestID(of: message.parts[1]) {
+                    let refusal = Refusal(.invalidRequest, "This ca-core speaks link version \(InternalLink.version); upgrade both programs to one version")
+                    try self.send([connection, InternalLink.AnswerHeader(kind: .refusedVersion, id: id).encoded, Answer.frame(refusal)], on: socket)
+                }
+                continue
+            }
+            if header.kind == .hello {
+                try self.send([connection, InternalLink.AnswerHeader(kind: .helloAnswer, id: header.id).encoded, self.hello()], on: socket)
+                continue
+            }
+            let route = ReplyRoute(channel: channel, connection: connection, id: header.id)
+            guard message.parts.count == 3 else {
+                let refusal = Refusal(.invalidRequest, "Invalid request: one frame with one JSON object is expected")
+                self.outbox.post(.answer(route, frame: Answer.frame(refusal)))
+                continue
+            }
+            guard channel != .admin || Self.mayOperate(peer) else {
+                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))))
+                continue
+            }
+            let caller = Caller(proof: Self.proof(header.identity, peer: peer), channel: channel)
+            self.inFlight.enter()
+            if self.work.post(Incoming(route: route, arrival: header.arrival, caller: caller, frame: message.parts[2])) != .accepted {
+                self.inFlight.leave()
+                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests wait; try again"))))
+            }
+        }
+    }
+
+    /// `localhost:UID:GID:PID` as libzmq gives it for ipc.
+    private static func user(ofPeer address: String?) -> UInt32? {
+        guard let parts = address?.split(separator: ":"), parts.count == 4, parts[0] == "localhost" else { return nil }
+        return UInt32(parts[1])
+    }
+
+    private static func mayOperate(_ user: UInt32?) -> Bool { user == 0 || user == geteuid() }
+
+    private static func proof(_ identity: ProvenIdentity, peer: UInt32?) -> Caller.Proof {
+        switch identity {
+        case .plain(let address): .plainAddress(address)
+        case .curve(let key): .curve(key)
+        // The relay itself, or the operator. Without the kernel's word it is nobody's user.
+        case .none: .localUser(peer ?? .max)
+        }
+    }
+
+    // MARK: What goes out without being asked
+
+    private func hello() -> [UInt8] {
+        Answer.frame(
+            .object([
+                .init("protocol", .integer(InternalLink.protocolVersion)), .init("program", .string("ca-core \(CoreVersion.text)")),
+                .init("instance", .string(self.instance)),
+            ]))
+    }
+
+    private func heartbeat() -> [UInt8] {
+        JSON.object([
+            .init("event", "heartbeat"), .init("instance", .string(self.instance)), .init("sequence", .integer(self.authority.state.eventSequence)),
+        ]).encoded
+    }
+
+    private func describe(_ event: Event) -> JSON {
+        switch event {
+        case .status(let sequence, let serial, let revocation):
+            var members: [JSON.Member] = [
+                .init("event", "status"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
+                .init("serial", .string(serial.decimal)), .init("status", revocation == nil ? "good" : "revoked"),
+            ]
+            if let revocation {
+                members.append(.init("reason", .string(revocation.reason.name)))
+                members.append(.init("time", .integer(revocation.revokedAt.seconds)))
+            }
+            return .object(members)
+        case .window(let sequence, let window):
+            let now = self.authority.clock.now
+            let isOpen = window.isOpen(at: now)
+            return .object([
+                .init("event", "window"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)), .init("open", .bool(isOpen)),
+                .init("until", isOpen ? window.openUntil.map { .integer($0.seconds) } ?? .null : .null),
+                .init("remaining", window.remaining.map { .integer($0) } ?? .null), .init("cn", window.commonName.map { .string($0) } ?? .null),
+                .init("reason", .string(isOpen ? window.reason : window.closedReason(at: now))),
+            ])
+        }
+    }
+}
+
+/// A flag that one thread sets and others see.
+final class StopFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    func set() { self.flag.store(true, ordering: .releasing) }
+    var isSet: Bool { self.flag.load(ordering: .acquiring) }
+}
+
+/// The version that programs tell each other.
+public enum CoreVersion {
+    public static let text = "0.1.0"
+}

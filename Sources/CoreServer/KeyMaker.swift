@@ -1,0 +1,110 @@
+// The thread that may take its time: scrypt and RSA keys; and the keys that it makes ahead.
+
+import Authority
+import CAKeys
+import PKI
+import Synchronization
+import Tasks
+import Threads
+import UPKIProtocol
+
+/// Keys for subjects: elliptic curves at once, RSA from a pool that the key maker fills while it is idle.
+final class KeyPool: SubjectKeys {
+    private struct State {
+        var pool: [SubjectKeyType: [SubjectKeyPair]] = [:]
+        var wanted: Set<SubjectKeyType> = []
+    }
+    private let state = Mutex(State())
+
+    /// How many RSA keys of a type wait; a burst beyond that waits for the key maker.
+    private static let size = 4
+
+    /// Keys of these types are made ahead.
+    func keep(_ types: Set<SubjectKeyType>) { self.state.withLock { $0.wanted = types.filter { $0.family == .rsa } } }
+
+    func ready(_ type: SubjectKeyType) throws -> SubjectKeyPair? {
+        guard type.family == .rsa else { return try self.make(type) }
+        return self.state.withLock { state in
+            state.wanted.insert(type)
+            return state.pool[type]?.popLast()
+        }
+    }
+
+    func make(_ type: SubjectKeyType) throws -> SubjectKeyPair {
+        let key = try SubjectKey.generate(type)
+        return SubjectKeyPair(privateKeyPEM: try key.pkcs8PEM(), subjectPublicKeyInfo: key.subjectPublicKeyInfoDER)
+    }
+
+    /// Makes one key that is missing.
+    ///
+    /// - Returns: false where the pool is full.
+    func fillOne() throws -> Bool {
+        let missing = self.state.withLock { state in
+            SubjectKeyType.allCases.first { state.wanted.contains($0) && (state.pool[$0]?.count ?? 0) < Self.size }
+        }
+        guard let missing else { return false }
+        let pair = try self.make(missing)
+        self.state.withLock { $0.pool[missing, default: []].append(pair) }
+        return true
+    }
+}
+
+/// Checks seeds against the standing token, with limits for each address.
+final class SeedVerifier: SeedChecks {
+    private struct Guesses {
+        var wrong = 0
+        var notBefore = UnixTime(.min)
+    }
+    private let opened: OpenedAuthority
+    private let guesses = Mutex<[String: Guesses]>([:])
+
+    /// Wrong seeds that an address may try before it has to wait.
+    private static let freeGuesses = 5
+    private static let longestWait: Int64 = 900
+
+    init(opened: OpenedAuthority) { self.opened = opened }
+
+    func isToken(_ text: String) -> Bool { RegistrationToken.hasPrefix(text) }
+
+    func admit(_ caller: Caller) throws {
+        let now = self.opened.authority.clock.now
+        let wait = self.guesses.withLock { $0[Self.place(caller)].map { $0.notBefore.seconds - now.seconds } ?? 0 }
+        if wait > 0 { throw Refusal(.invalidSeed, "Invalid registration seed: too many wrong seeds from here; wait \(min(wait, Self.longestWait)) s") }
+    }
+
+    private static func place(_ caller: Caller) -> String { caller.proofText }
+
+    func verify(seed: String, caller: Caller) throws -> Bool {
+        let isRight = try self.opened.gives(seed: seed)
+        // The operator on the CA's own host only checks what he knows.
+        guard caller.channel != .admin else { return isRight }
+        let now = self.opened.authority.clock.now
+        self.guesses.withLock { guesses in
+            let place = Self.place(caller)
+            if isRight {
+                guesses[place] = nil
+                return
+            }
+            // Bounded: a stranger with many addresses costs no memory; the oldest waits are over anyway.
+            if guesses.count > 10_000 { guesses = guesses.filter { $0.value.notBefore > now } }
+            if guesses.count > 10_000 { guesses = [:] }
+            var entry = guesses[place] ?? Guesses()
+            entry.wrong += 1
+            if entry.wrong >= Self.freeGuesses {
+                entry.notBefore = now.advanced(bySeconds: min(Self.longestWait, 1 << min(entry.wrong - Self.freeGuesses, 20)))
+            }
+            guesses[place] = entry
+        }
+        return isRight
+    }
+
+    func standingToken(number: Int, seed: String?) throws -> String {
+        guard self.opened.authority.state.keyIsDerived else { return try RegistrationToken.random() }
+        guard let seed else { throw Refusal(.missingParameter, "Missing seed parameter: this CA's token is derived from its seed") }
+        guard try self.opened.gives(seed: seed) else { throw AuthorityError(.invalidSeed, "") }
+        guard let index = UInt32(exactly: number) else { throw Refusal(.requestRefused, "Request refused: no further token can be derived") }
+        return try SeedRoot(try Seed(text: seed, allowWeak: true)).registrationToken(index)
+    }
+
+    func oneTimeToken() throws -> String { try RegistrationToken.random() }
+}

@@ -1,0 +1,165 @@
+// Opening a data directory: every check that must hold before the first request is served.
+
+public import Authority
+import CAKeys
+import DurableFiles
+import Glibc
+public import Logging
+import PKI
+public import Settings
+import SQLiteStore
+import X509
+
+/// An authority with the files it lives in.
+public final class OpenedAuthority: Sendable {
+    public let authority: Authority
+    public let configuration: Configuration
+    public let directory: DataDirectory
+    let store: SQLiteStore
+    private let lock: DirectoryLock
+
+    private init(authority: Authority, configuration: Configuration, directory: DataDirectory, store: SQLiteStore, lock: DirectoryLock) {
+        self.authority = authority
+        self.configuration = configuration
+        self.directory = directory
+        self.store = store
+        self.lock = lock
+    }
+
+    /// Opens the CA in `directory`.
+    ///
+    /// - Parameter seedFile: where the seed is read from under `key_storage: seed`.
+    /// - Throws: one line for a person: a directory or key that others can read, a second process, a key that does not match, a seed that
+    ///   contradicts the store, a bad configuration with file and line.
+    public static func open(_ directory: DataDirectory, seedFile: String?, log: Logger) throws -> OpenedAuthority {
+        try PrivateDirectory.check(directory.path)
+        guard directory.isInitialised else { throw CoreError("There is no CA in \(directory.path); make one with: ca-ctl init --data-dir \(directory.path)") }
+        let lock = try DurableFile.lock(directory: directory.path)
+        for folder in [directory.path, directory.profiles, directory.nodes, directory.published] { try DurableFile.removeLeftovers(in: folder) }
+        let configuration = try Self.readConfiguration(directory)
+        for warning in configuration.warnings { log.warning("\(warning)") }
+
+        let certificate = try Self.readCertificate(directory)
+        let seed = try Self.seed(for: configuration, file: seedFile)
+        let key = try Self.key(directory, configuration, seed: seed)
+        guard try key.matches(certificateDER: certificate) else {
+            throw CoreError("The CA key does not match \(directory.certificate); restore both from the same backup, or give the right seed")
+        }
+        let store = try SQLiteStore(path: directory.database)
+        let issuer = try Issuer(der: certificate, key: try key.certificatePrivateKey(), signParts: key.partsSigner)
+        let authority = try Authority(
+            issuer: issuer, store: store, rules: Rules(configuration), profiles: try ProfileDirectory(root: directory.profiles).load(baseSubject: issuer.name.baseSubject),
+            clock: SystemClock(), random: SystemRandom(), nodeFolders: NodeDirectories(root: directory.nodes),
+            profileFolder: ProfileDirectory(root: directory.profiles))
+        let opened = OpenedAuthority(authority: authority, configuration: configuration, directory: directory, store: store, lock: lock)
+        try opened.takeSeedOutOfConfiguration(log)
+        return opened
+    }
+
+    static func readConfiguration(_ directory: DataDirectory) throws -> Configuration {
+        try Configuration.load(try SettingsFile.read(directory.configuration), file: "ca.config.yml", environment: [:], flags: ConfigurationFlags())
+    }
+
+    static func readCertificate(_ directory: DataDirectory) throws -> [UInt8] {
+        guard let bytes = try SettingsFile.read(directory.certificate), let der = PEM.decodeFirst(String(decoding: bytes, as: UTF8.self), labels: ["CERTIFICATE"]) else {
+            throw CoreError("\(directory.certificate) holds no certificate in PEM; restore it from a backup")
+        }
+        return der
+    }
+
+    private static func seed(for configuration: Configuration, file: String?) throws -> Seed? {
+        guard configuration.keyStorage == .seed else { return nil }
+        let credential = getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) + "/seed" }
+        guard let path = file ?? credential else {
+            throw CoreError("key_storage: seed needs the seed at each start: give --seed-file or the systemd credential 'seed'")
+        }
+        var bytes = try PrivateFile.read(path, limit: 4_096)
+        defer { wipe(&bytes) }
+        return try Seed(bytes, allowWeak: true)
+    }
+
+    private static func key(_ directory: DataDirectory, _ configuration: Configuration, seed: Seed?) throws -> CAKey {
+        if let seed {
+            let certificate = try Certificate(derEncoded: try self.readCertificate(directory))
+            let root = try SeedRoot(seed)
+            // The certificate says which type was derived; the generation is always 0 until keys are rolled over.
+            for type in KeyType.allCases {
+                let key = try root.caKey(type, generation: 0)
+                if try Certificate.PublicKey(derEncoded: key.subjectPublicKeyInfoDER) == certificate.publicKey { return key }
+            }
+            throw CoreError("The seed does not give the key of \(directory.certificate); give the seed that this CA was made with")
+        }
+        var pem = try PrivateFile.read(directory.key)
+        defer { wipe(&pem) }
+        guard let passwordFile = configuration.passwordFile else { return try CAKey(pem: pem) }
+        var password = try PrivateFile.read(passwordFile, limit: 1_025)
+        defer { wipe(&password) }
+        if password.last == UInt8(ascii: "\n") { password.removeLast() }
+        return try CAKey(pem: pem, password: password)
+    }
+
+    /// A seed in the configuration is accepted once: it must be the CA's, and then the file is written again without it.
+    private func takeSeedOutOfConfiguration(_ log: Logger) throws {
+        guard let seed = self.configuration.seedInFile else { return }
+        guard try self.gives(seed: seed.text) else {
+            throw CoreError("ca.config.yml: the seed is not the one this CA was made with; remove the entry, or start in the right data directory")
+        }
+        try Self.removeSeed(from: self.directory)
+        log.notice("the seed was taken out of ca.config.yml")
+    }
+
+    static func removeSeed(from directory: DataDirectory) throws {
+        guard let bytes = try SettingsFile.read(directory.configuration) else { return }
+        do {
+            try DurableFile.write(try Configuration.textWithoutSeed(bytes, file: "ca.config.yml"), to: directory.configuration, mode: 0o600)
+        } catch let error as DurableFileError {
+            throw CoreError("The seed cannot be taken out of ca.config.yml (\(error)); remove the line 'seed:' by hand, or make the file writable")
+        }
+    }
+
+    /// Whether a seed gives the standing token; false too where the CA was imported.
+    func gives(seed text: String) throws -> Bool {
+        let state = self.authority.state
+        guard state.keyIsDerived, let seed = try? Seed(text: text, allowWeak: true) else { return false }
+        let token = try SeedRoot(seed).registrationToken(UInt32(state.tokenNumber))
+        return state.tokens[Authority.hash(token: token)]?.kind == .standing
+    }
+
+    /// Closes the store; what was acknowledged is on disk long before.
+    public func close() throws { try self.store.close() }
+}
+
+extension CAKey {
+    /// Signs a message in parts, for CRLs.
+    var partsSigner: PartsSigner {
+        { digest, deliver in
+            let signer = try self.makeSigner(digest: self.defaultDigest == nil ? nil : Digest(rawValue: digest.rawValue))
+            try deliver { span in try span.withUnsafeBytes { try signer.update($0) } }
+            return try signer.finish()
+        }
+    }
+}
+
+extension Rules {
+    /// The rules that a configuration sets.
+    init(_ configuration: Configuration) {
+        self.init()
+        self.clients = Clients(rawValue: configuration.clients.rawValue) ?? .register
+        self.release = Release(rawValue: configuration.release.rawValue) ?? .hold
+        self.registrationProfiles = configuration.registrationProfiles
+        self.acceptSeedInClear = configuration.acceptSeedInClear
+        self.blockedNames = configuration.blockedNames
+        self.publicationBaseURL = configuration.publicationBaseURL
+        self.crlValidity = Int64(configuration.crlValidity)
+        for node in configuration.nodes { self.fixedNodes[node.address.description] = node.node }
+    }
+}
+
+extension PKI.DistinguishedName {
+    /// The attributes that profiles take over from the CA's own name.
+    var baseSubject: [CertificateProfile.SubjectAttribute] {
+        self.relativeNames.joined().compactMap { attribute in
+            CertificateProfile.SubjectAttribute.Kind(rawValue: attribute.type.shortName).map { .init($0, attribute.value) }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+// The way of a request: a worker takes it up, the writer commits it, a thread of its own goes on where that takes longer.
+
+import Authority
+import Glibc
+import Logging
+import PKI
+import Synchronization
+import Tasks
+import Threads
+import UPKIProtocol
+
+/// What workers, writer and job threads share.
+final class Processing: Sendable {
+    let services: Services
+    let work: Mailbox<Incoming>
+    let changes: Mailbox<PendingChange>
+    let jobs: [Step.Place: Mailbox<Job>]
+    let outbox: Mailbox<Outgoing>
+    let inFlight: InFlight
+    let wantsList: @Sendable () -> Void
+    let log: Logger
+    private let prefix: String
+    private let counter = Atomic<UInt64>(0)
+    private let refusalRecords = RefusalRecords()
+
+    /// A relay answers `Busy` after 3.5 s; a request that old is not begun any more.
+    private static let oldest: UInt64 = 3_400_000_000
+    private static let largestBatch = 256
+    /// How long the writer waits for company while requests are in flight.
+    private static let gathering: UInt64 = 1_000_000
+
+    init(
+        services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>], outbox: Mailbox<Outgoing>,
+        inFlight: InFlight, instance: String, wantsList: @escaping @Sendable () -> Void, log: Logger
+    ) {
+        self.services = services
+        self.work = work
+        self.changes = changes
+        self.jobs = jobs
+        self.outbox = outbox
+        self.inFlight = inFlight
+        self.prefix = String(instance.prefix(8))
+        self.wantsList = wantsList
+        self.log = log
+    }
+
+    /// An id that ties answer, log and audit record of a request together.
+    private func nextRequestID() -> String { "\(self.prefix)-\(self.counter.add(1, ordering: .relaxed).newValue)" }
+
+    // MARK: Workers
+
+    /// Takes up requests until the mailbox is closed and empty.
+    func runWorker(_ beat: LoopBeat) {
+        var taken: [Incoming] = []
+        while true {
+            taken.removeAll(keepingCapacity: true)
+            beat.idle()
+            // One at a time: what one worker holds back the other cannot do.
+            guard self.work.take(upTo: 1, into: &taken) else { return }
+            for incoming in taken {
+                beat.passing()
+                self.takeUp(incoming)
+            }
+        }
+    }
+
+    private func takeUp(_ incoming: Incoming) {
+        defer { self.inFlight.leave() }
+        guard !Self.isTooOld(incoming.arrival) else {
+            self.log.warning("a request waited too long and was dropped; its client was told that the CA is busy")
+            return
+        }
+        let id = self.nextRequestID()
+        var context = RequestContext(id: id, task: "?", caller: incoming.caller)
+        var task: Task?
+        do {
+            let request = try Request(frame: incoming.frame)
+            context = RequestContext(id: id, task: request.task, caller: incoming.caller)
+            let found = try TaskTable.task(request.task, on: incoming.caller.channel)
+            task = found
+            self.go(on: try found.start(request, context: context, services: self.services), context: context, route: incoming.route, arrival: incoming.arrival)
+        } catch {
+            self.refuse(error, context: context, route: incoming.route, isAudited: task?.changes ?? false)
+        }
+    }
+
+    private static func isTooOld(_ arrival: UInt64) -> Bool {
+        guard arrival > 0 else { return false }
+        let now = MonotonicTime.now.nanoseconds
+        return now > arrival && now - arrival > self.oldest
+    }
+
+    private func go(on step: Step, context: RequestContext, route: ReplyRoute, arrival: UInt64) {
+        switch step {
+        case .answer(let data): self.outbox.post(.answer(route, frame: Answer.frame(data)))
+        case .encoded(let data): self.outbox.post(.answer(route, frame: Answer.frame(encodedData: data)))
+        case .change(let change): self.submit(PendingChange(change: change, completion: .reply(route, requestID: context.id)))
+        case .elsewhere(let place, let work):
+            let job = Job(context: context, route: route, arrival: arrival, work: work)
+            if self.jobs[place]?.post(job) != .accepted {
+                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests of this kind wait; try again"))))
+            }
+        }
+    }
+
+    /// Answers with a refusal. One of a task that changes things is audited, and then leaves after its record is on disk.
+    private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
+        if isAudited, let refusal = error as? AuthorityError, refusal.code != .storage, self.refusalRecords.admit(context, refusal) {
+            self.submit(PendingChange(change: Change(context, needs: .anyone) { _ in throw refusal }, completion: .reply(route, requestID: context.id)))
+        } else {
+            self.outbox.post(.answer(route, frame: Answer.frame(self.words(for: error, requestID: context.id, task: context.task))))
+        }
+    }
+
+    /// The refusal that an error becomes; what nobody expected is an internal error with an id, its cause in the log alone.
+    private func words(for error: any Error, requestID: String, task: String) -> Refusal {
+        if let refusal = error as? Refusal { return refusal }
+        if let error = error as? AuthorityError {
+            if error.code == .storage || error.cause != nil {
+                self.log.error("\(error.detail)", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
+            }
+            return Refusal(error)
+        }
+        self.log.error("internal error", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error)"])
+        return Refusal(.internalError, "Internal error \(requestID)")
+    }
+
+    // MARK: The writer
+
+    func submit(_ change: PendingChange) {
+        if self.changes.post(change) != .accepted {
+            self.complete(change, with: .failure(Refusal(.busy, "Busy: the CA is stopping or too many changes wait; try again")))
+        }
+    }
+
+    /// Commits a change and waits for it; for threads that are not the writer's.
+    func commitAndWait(_ change: Change<JSON>) throws -> JSON {
+        let box = try Mailbox<Result<JSON, any Error>>()
+        self.submit(PendingChange(change: change, completion: .call { box.post($0) }))
+        guard let result = box.take(upTo: 1).first else { throw CoreError("the writer has stopped") }
+        return try result.get()
+    }
+
+    /// Commits what workers prepared until the mailbox is closed and empty.
+    func runWriter(_ beat: LoopBeat) {
+        var batch: [PendingChange] = []
+        while true {
+            batch.removeAll(keepingCapacity: true)
+            beat.idle()
+            guard self.changes.take(upTo: Self.largestBatch, into: &batch) else { return }
+            beat.passing()
+            self.gather(&batch)
+            let report = self.services.authority.commit(batch.map(\.change))
+            var outgoing = report.events.map { Outgoing.event($0) }
+            for (change, result) in zip(batch, report.results) {
+                if case .reply(let route, let requestID) = change.completion {
+                    outgoing.append(.answer(route, frame: self.frame(result, requestID: requestID)))
+                } else {
+                    self.complete(change, with: result)
+                }
+            }
+            // In one post, events first: whoever hears an answer can rely on the event being out.
+            self.outbox.post(contentsOf: outgoing)
+            if report.wantsCRL { self.wantsList() }
+        }
+    }
+
+    /// A sync costs more than a row: while more requests are on their way, up to a millisecond is waited for them.
+    private func gather(_ batch: inout [PendingChange]) {
+        let start = MonotonicTime.now.nanoseconds
+        while batch.count < Self.largestBatch, !self.inFlight.isEmpty {
+            let passed = MonotonicTime.now.nanoseconds &- start
+            guard passed < Self.gathering else { return }
+            guard self.changes.take(upTo: Self.largestBatch - batch.count, into: &batch, within: Self.gathering - passed) else { return }
+        }
+    }
+
+    private func frame(_ result: Result<JSON, any Error>, requestID: String) -> [UInt8] {
+        switch result {
+        case .success(let data): Answer.frame(data)
+        case .failure(let error): Answer.frame(self.words(for: error, requestID: requestID, task: "commit"))
+        }
+    }
+
+    private func complete(_ change: PendingChange, with result: Result<JSON, any Error>) {
+        switch change.completion {
+        case .reply(let route, let requestID): self.outbox.post(.answer(route, frame: self.frame(result, requestID: requestID)))
+        case .call(let body): body(result)
+        }
+    }
+
+    // MARK: Jobs
+
+    /// Does one job of a thread of its own.
+    func run(_ job: Job) {
+        guard !Self.isTooOld(job.arrival) else {
+            self.log.warning("a request for \(job.context.task) waited too long and was dropped; its client was told that the CA is busy")
+            return
+        }
+        do {
+            self.go(on: try job.work(), context: job.context, route: job.route, arrival: job.arrival)
+        } catch {
+            self.refuse(error, context: job.context, route: job.route, isAudited: true)
+        }
+    }
+}
+
+/// Keeps strangers from filling the disk with refusals: of one identity, task and reason ten a minute are recorded.
+private final class RefusalRecords: Sendable {
+    private struct Minute {
+        var number: UInt64 = 0
+        var counts: [String: Int] = [:]
+    }
+    private let minute = Mutex(Minute())
+
+    func admit(_ context: RequestContext, _ refusal: AuthorityError) -> Bool {
+        let now = MonotonicTime.now.nanoseconds / 60_000_000_000
+        return self.minute.withLock { minute in
+            if minute.number != now { minute = Minute(number: now) }
+            let key = "\(context.caller.proofText) \(context.task) \(refusal.code.rawValue)"
+            let count = minute.counts[key, default: 0]
+            guard count < 10, minute.counts.count < 1_000 || count > 0 else { return false }
+            minute.counts[key] = count + 1
+            return true
+        }
+    }
+}

@@ -1,0 +1,139 @@
+// The publisher: builds CRLs off the request path, after revocations, on demand, and well before the last one ends.
+
+import Authority
+import DurableFiles
+import Logging
+import PKI
+import RevocationFormats
+import Synchronization
+import Tasks
+import Threads
+import UPKIProtocol
+
+/// Publishes CRLs; its thread also verifies the audit log and reloads, since those take their time.
+final class Publisher: ListPublisher {
+    private let opened: OpenedAuthority
+    private let processing: Mutex<Processing?> = Mutex(nil)
+    private let log: Logger
+    /// When a revocation last and first asked for a CRL since the last one.
+    private let wanted = Mutex<(first: MonotonicTime, last: MonotonicTime)?>(nil)
+    private let wake: Mailbox<Job>
+
+    /// A revocation waits this long for others.
+    private static let debounce = 250
+    /// Even a stream of revocations gets a CRL this often.
+    private static let longestDebounce = 2_000
+
+    init(opened: OpenedAuthority, jobs: Mailbox<Job>, log: Logger) {
+        self.opened = opened
+        self.wake = jobs
+        self.log = log
+    }
+
+    func attach(_ processing: Processing) { self.processing.withLock { $0 = processing } }
+
+    /// A revocation was committed.
+    func revocationHappened() {
+        let now = MonotonicTime.now
+        self.wanted.withLock { $0 = (first: $0?.first ?? now, last: now) }
+    }
+
+    /// Does jobs and publishes when it is time, until the mailbox is closed and empty.
+    func run(_ beat: LoopBeat) {
+        guard let processing = self.processing.withLock({ $0 }) else { return }
+        var jobs: [Job] = []
+        while true {
+            jobs.removeAll(keepingCapacity: true)
+            beat.idle()
+            // Revocations come from another thread without a wake-up: a look four times a second is enough for a CRL.
+            guard self.wake.take(upTo: 1, into: &jobs, within: 250_000_000) else { break }
+            // No beat within: a CRL of millions and a walk over the audit log may take longer than a watchdog's patience.
+            for job in jobs { processing.run(job) }
+            self.publishIfDue()
+        }
+        beat.idle()
+    }
+
+    private func publishIfDue() {
+        let now = MonotonicTime.now
+        let isWanted = self.wanted.withLock { wanted in
+            guard let times = wanted else { return false }
+            return times.last.milliseconds(until: now) >= Self.debounce || times.first.milliseconds(until: now) >= Self.longestDebounce
+        }
+        let isScheduled = self.isScheduledDue
+        guard isWanted || isScheduled else { return }
+        do { try self.publish(scheduled: isScheduled) } catch {
+            self.log.error("the CRL could not be published; trying again", metadata: ["cause": "\(error)"])
+            // Not at every look: whatever is wrong needs a moment.
+            self.wanted.withLock { $0 = (first: now, last: now.advanced(byMilliseconds: 5_000)) }
+        }
+    }
+
+    /// A scheduled CRL comes at half of the last one's life.
+    private var isScheduledDue: Bool {
+        let authority = self.opened.authority
+        guard let last = authority.state.scheduledCRLTime else { return true }
+        let now = authority.clock.now
+        // A clock that went back is no reason to publish again and again, one that is ahead of the last CRL is.
+        return now.seconds - last.seconds >= authority.rules.crlValidity / 2 || last.seconds - now.seconds > authority.rules.crlValidity
+    }
+
+    func publish() throws { try self.publish(scheduled: false) }
+
+    private func publish(scheduled: Bool) throws {
+        guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the publisher is not running") }
+        self.wanted.withLock { $0 = nil }
+        let context = RequestContext(id: "crl", task: "publish_crl", caller: Caller(proof: .itself, channel: .admin))
+        let box = PlanBox()
+        _ = try processing.commitAndWait(
+            Change(context, needs: .local) { commit in
+                let planned = try commit.planRevocationList(scheduled: scheduled)
+                box.plan.withLock { $0 = planned }
+                return true
+            })
+        guard let planned = box.plan.withLock({ $0 }) else { throw CoreError("the CRL has no number") }
+        let entries = try self.opened.publish(planned)
+        self.log.info("published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+    }
+
+    func published() throws -> [UInt8]? { try self.opened.publishedList() }
+}
+
+/// Carries a plan from the writer's thread to the publisher's.
+private final class PlanBox: Sendable {
+    let plan = Mutex<PlannedRevocationList?>(nil)
+}
+
+extension OpenedAuthority {
+    /// Builds a CRL and puts it in both places, each whole or not at all.
+    ///
+    /// - Returns: how many entries it has.
+    func publish(_ plan: PlannedRevocationList) throws -> Int { try self.authority.publish(plan, in: self.directory) }
+
+    /// The published CRL; nil where there is none.
+    func publishedList() throws -> [UInt8]? {
+        guard DataDirectory.exists(self.directory.publishedList) else { return nil }
+        return try PublishedFile.read(self.directory.publishedList)
+    }
+}
+
+extension Authority {
+    /// Builds a CRL and puts it in both places, each whole or not at all.
+    ///
+    /// - Returns: how many entries it has.
+    @discardableResult
+    func publish(_ plan: PlannedRevocationList, in directory: DataDirectory) throws -> Int {
+        var entries = 0
+        try DurableFile.write(to: directory.listPEM, mode: 0o600) { writePEM in
+            try DurableFile.write(to: directory.publishedList, mode: 0o644) { write in
+                var pem = CRLPEMEncoder()
+                entries = try self.write(plan, spill: try TemporaryFileCRLSpill(directory: directory.path)) { chunk in
+                    try write(chunk)
+                    try pem.append(chunk, to: writePEM)
+                }
+                try pem.finish(to: writePEM)
+            }
+        }
+        return entries
+    }
+}

@@ -1,0 +1,97 @@
+// The table of requests that wait for their one answer, with their deadlines and bounds.
+import Threads
+import UPKIProtocol
+
+/// A connection of a client.
+struct ClientKey: Hashable {
+    let listener: Int
+    let routingID: [UInt8]
+}
+
+/// A request that has not been answered yet.
+struct OpenRequest {
+    let client: ClientKey
+    let envelope: [[UInt8]]
+    let payload: [UInt8]
+    let identity: ProvenIdentity
+    let arrival: MonotonicTime
+    let deadline: MonotonicTime
+    /// Whether it was handed to the core: from then on it may take effect.
+    var sent = false
+}
+
+/// All open requests. Every request has the same time to live, so that the order of arrival is the order of deadlines.
+struct OpenRequests {
+    private var requests: [UInt64: OpenRequest] = [:]
+    private var perClient: [ClientKey: Int] = [:]
+    /// Ids in the order of arrival; those answered meanwhile are passed over when they come to the front.
+    private var byDeadline = RingQueue<UInt64>()
+    /// Ids not yet handed to the core, in the order of arrival; the same.
+    private var unsent = RingQueue<UInt64>()
+    private(set) var bytes = 0
+    private(set) var waiting = 0
+
+    var count: Int { requests.count }
+    var isEmpty: Bool { requests.isEmpty }
+
+    func openRequests(of client: ClientKey) -> Int { perClient[client] ?? 0 }
+
+    mutating func insert(_ request: OpenRequest, id: UInt64) {
+        requests[id] = request
+        perClient[request.client, default: 0] += 1
+        byDeadline.append(id)
+        unsent.append(id)
+        bytes += request.payload.count
+        waiting += 1
+    }
+
+    /// Takes a request out: whoever does so owes its answer. Nil when it was answered before.
+    mutating func remove(_ id: UInt64) -> OpenRequest? {
+        guard let request = requests.removeValue(forKey: id) else { return nil }
+        bytes -= request.payload.count
+        if !request.sent { waiting -= 1 }
+        if let others = perClient[request.client], others > 1 {
+            perClient[request.client] = others - 1
+        } else {
+            perClient[request.client] = nil
+        }
+        return request
+    }
+
+    /// The oldest request that was not handed to the core yet.
+    mutating func firstUnsent() -> (id: UInt64, request: OpenRequest)? {
+        while let id = unsent.first {
+            if let request = requests[id] { return (id, request) }
+            unsent.popFirst()
+        }
+        return nil
+    }
+
+    /// The request that ``firstUnsent()`` gave was handed to the core.
+    mutating func markFirstSent() {
+        guard let id = unsent.popFirst(), requests[id] != nil else { return }
+        requests[id]?.sent = true
+        waiting -= 1
+    }
+
+    /// The next deadline of an open request.
+    mutating func nextDeadline() -> MonotonicTime? {
+        while let id = byDeadline.first {
+            if let request = requests[id] { return request.deadline }
+            byDeadline.popFirst()
+        }
+        return nil
+    }
+
+    /// Takes out the oldest request when its deadline has come.
+    mutating func removeExpired(at now: MonotonicTime) -> OpenRequest? {
+        guard let deadline = nextDeadline(), deadline <= now, let id = byDeadline.popFirst() else { return nil }
+        return remove(id)
+    }
+
+    /// Takes out the oldest request, whatever its deadline.
+    mutating func removeOldest() -> OpenRequest? {
+        guard nextDeadline() != nil, let id = byDeadline.popFirst() else { return nil }
+        return remove(id)
+    }
+}

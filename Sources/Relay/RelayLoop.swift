@@ -1,0 +1,479 @@
+// The relay's I/O thread: all its sockets, the table of open requests, one pass of the loop after the other.
+import Threads
+import UPKIProtocol
+import ZeroMQ
+
+/// One listening socket.
+private final class ListeningSocket {
+    let socket: ZMQSocket
+    let mechanism: RelayListener.Mechanism
+    /// With the real port.
+    let endpoint: String
+    let pollIndex: Int
+
+    init(_ listener: RelayListener, _ options: RelayOptions, context: ZMQContext, poll: inout ZMQPollSet) throws(RelayError) {
+        var socketOptions = ZMQSocketOptions()
+        // A client that is gone or does not read is reported, so that nothing is dropped unseen.
+        socketOptions.routerMandatory = true
+        socketOptions.maximumFrameBytes = options.maximumFrameBytes
+        // Few, since each may be a megabyte; beyond them TCP makes the client wait.
+        socketOptions.receiveHighWater = 64
+        // As many answers as there can be requests: a client that reads never loses one.
+        socketOptions.sendHighWater = options.maximumOpenRequests
+        socketOptions.backlog = 1_024
+        socketOptions.keepAlive = (idle: 60, interval: 15, count: 4)
+        socketOptions.ipv6 = listener.endpoint.contains("[")
+        do throws(ZeroMQError) {
+            let socket = try ZMQSocket(.router, in: context, options: socketOptions)
+            try socket.bind(listener.endpoint)
+            endpoint = try socket.lastEndpoint
+            pollIndex = poll.add(socket)
+            self.socket = socket
+        } catch {
+            throw Self.refusal(error, listener.endpoint)
+        }
+        mechanism = listener.mechanism
+    }
+
+    private static func refusal(_ error: ZeroMQError, _ endpoint: String) -> RelayError {
+        let place = endpoint.dropFirst("tcp://".count)
+        let port = place.split(separator: ":").last.map(String.init) ?? ""
+        switch error.code {
+        case .addressInUse:
+            return RelayError(
+                .portTaken,
+                "cannot listen on \(place): port \(port) is taken by another program; `ss -ltnp sport = :\(port)` names it, "
+                    + "--port or --listen chooses another")
+        case .addressNotAvailable:
+            return RelayError(.cannotListen, "cannot listen on \(place): this host has no such address; `ip address` lists those it has")
+        case .permissionDenied:
+            return RelayError(.cannotListen, "cannot listen on \(place): not allowed; ports below 1024 need CAP_NET_BIND_SERVICE")
+        case .invalidEndpoint:
+            return RelayError(.cannotListen, "cannot listen on \(place): it is not ADDRESS:PORT with a numeric address")
+        default:
+            return RelayError(.system, error.message)
+        }
+    }
+}
+
+/// The state of the I/O thread; it is made, used and ended on it.
+final class RelayLoop {
+    private enum Phase {
+        /// Not listening yet: a registrar that does not know whether it may.
+        case opening
+        case serving
+        /// Nothing new is taken on; what is open is finished until then.
+        case draining(until: MonotonicTime, end: RelayEnd)
+    }
+
+    /// The words a client gets when the relay itself answers.
+    private enum Words {
+        static let oneFrame = refusal("Invalid request: one frame with one JSON object is expected")
+        static let lateMayChange = refusal("Busy: ca-core has not answered in time; the request may still take effect")
+        static let late = refusal("Busy: ca-core has not answered in time; try again")
+        static let coreAway = refusal("Busy: ca-core is not answering; try again")
+        static let tooMany = refusal("Busy: too many requests are open; try again")
+        static let tooManyOfClient = refusal("Busy: too many requests of this connection are open; try again")
+        static let stopping = refusal("Busy: this service is stopping; try again")
+        static let stoppingMayChange = refusal("Busy: this service is stopping; the request may still take effect")
+
+        static func refusal(_ line: String) -> [UInt8] { Answer.frame(Refusal(.busy, line)) }
+    }
+
+    private let options: RelayOptions
+    private let shared: RelayShared
+    private let beat: LoopBeat
+    private let context: ZMQContext
+    private let core: CoreLink
+    private let coreIndex: Int
+    private let events: ZMQSocket?
+    private var poll = ZMQPollSet()
+    private var listeners: [ListeningSocket] = []
+    private var table = OpenRequests()
+    private var counters = RelayCounters()
+    private var phase = Phase.opening
+    private var lastID: UInt64 = 0
+    private var isReady = false
+    private var reportedRefusal: String?
+
+    // A registrar's knowledge of its window, and its question to the core.
+    private var window = RegistrationWindow()
+    private var windowMustBeAsked: Bool
+    private var windowQuestion: (id: UInt64, askedAgainAt: MonotonicTime)?
+
+    private static let eventsPerTurn = 64
+    /// A pass comes at least that often, so that the watchdog sees the loop move and the window's end is noticed.
+    private static let longestWait = 1_000
+    private static let windowAnswerTime = 1_000
+    /// How long answers may still be on their way to clients when the relay has ended.
+    private static let lastAnswersTime = 300
+    /// JSON is not parsed beyond that when a deadline passes; a larger request is taken for one that may change something.
+    private static let longestLookedInto = 64 << 10
+
+    /// Runs a relay from start to end.
+    static func live(_ options: RelayOptions, _ shared: RelayShared, _ beat: LoopBeat) -> RelayEnd {
+        do throws(RelayError) {
+            return try RelayLoop(options, shared, beat).run()
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private init(_ options: RelayOptions, _ shared: RelayShared, _ beat: LoopBeat) throws(RelayError) {
+        self.options = options
+        self.shared = shared
+        self.beat = beat
+        windowMustBeAsked = options.windowEventsPath != nil
+        var poll = ZMQPollSet()
+        poll.add(descriptor: shared.control.descriptor)
+        do throws(ZeroMQError) {
+            context = try ZMQContext()
+            core = try CoreLink(options, context: context)
+            coreIndex = core.add(to: &poll)
+            if let path = options.windowEventsPath {
+                var socketOptions = ZMQSocketOptions()
+                socketOptions.reconnectMilliseconds = options.reconnectInterval
+                socketOptions.receiveHighWater = 1_000
+                socketOptions.subscriptions = [[]]
+                let events = try ZMQSocket(.subscribe, in: context, options: socketOptions)
+                try events.connect("ipc://\(path)")
+                poll.add(events)
+                self.events = consume events
+            } else {
+                events = nil
+            }
+        } catch {
+            throw RelayError(.system, error.message)
+        }
+        self.poll = poll
+    }
+
+    // MARK: The loop
+
+    private func run() throws(RelayError) -> RelayEnd {
+        if options.windowEventsPath == nil { try listen() }
+        do throws(ZeroMQError) {
+            while true {
+                try waitForSomething()
+                beat.passing()
+                if let end = try pass(at: .now) { return end }
+            }
+        } catch {
+            throw RelayError(.system, error.message)
+        }
+    }
+
+    private func waitForSomething() throws(ZeroMQError) {
+        let now = MonotonicTime.now
+        var wait = Self.longestWait
+        for moment in [table.nextDeadline(), core.nextAction, windowQuestion?.askedAgainAt, drainEnd] {
+            if let moment { wait = min(wait, now.milliseconds(until: moment)) }
+        }
+        let wantsToSend = core.wantsToSend(requestsWait: table.waiting > 0) || (core.state == .ready && windowIsToBeAsked(at: now))
+        poll.wait(at: coreIndex, for: wantsToSend ? [.readable, .writable] : .readable)
+        if !shared.control.mayPoll() { wait = 0 }
+        beat.idle()
+        _ = try poll.wait(milliseconds: wait)
+    }
+
+    private var drainEnd: MonotonicTime? {
+        if case .draining(let until, _) = phase { until } else { nil }
+    }
+
+    /// One pass over everything that may have happened; the end, when it has come.
+    private func pass(at now: MonotonicTime) throws(ZeroMQError) -> RelayEnd? {
+        defer { publishCounters() }
+        readControl(at: now)
+        if try core.noticeConnections() {
+            log(.warning, "ca-core is gone; requests wait for it until their deadline")
+            shared.facts.withLock { $0.coreAnswers = false }
+        }
+        try readCore()
+        try readWindowEvents(at: now)
+        try readClients()
+        try core.greetIfDue(at: now, nextID: nextID)
+        try askForWindow(at: now)
+        try sendToCore()
+        try answerExpired()
+        return try endOfDraining(at: .now)
+    }
+
+    private func readControl(at now: MonotonicTime) {
+        var reasons: [String] = []
+        shared.control.takeAll(into: &reasons)
+        if let reason = reasons.first { drain(.stopped(reason: reason), at: now) }
+    }
+
+    // MARK: Listening and ending
+
+    private func listen() throws(RelayError) {
+        var poll = ZMQPollSet()
+        swap(&poll, &self.poll)
+        defer { swap(&poll, &self.poll) }
+        for listener in options.listeners { listeners.append(try ListeningSocket(listener, options, context: context, poll: &poll)) }
+        phase = .serving
+        let endpoints = listeners.map(\.endpoint)
+        shared.facts.withLock { $0.endpoints = endpoints }
+        shared.events.post(.listening(endpoints))
+    }
+
+    /// Begins to end: what is open is finished, what comes is answered `Busy`, on connections old and new.
+    ///
+    /// The listeners stay until the end, since libzmq's unbind would end their connections as well, and with them every answer that is owed.
+    private func drain(_ end: RelayEnd, at now: MonotonicTime) {
+        if case .draining = phase { return }
+        phase = .draining(until: now.advanced(byMilliseconds: options.drainTime), end: end)
+        shared.facts.withLock { $0.stopping = true }
+    }
+
+    private func endOfDraining(at now: MonotonicTime) throws(ZeroMQError) -> RelayEnd? {
+        guard case .draining(let until, let end) = phase, table.isEmpty || now >= until else { return nil }
+        while let request = table.removeOldest() {
+            counters.busyStopping += 1
+            try answer(request.client, request.envelope, lastWords(for: request))
+        }
+        for listener in listeners { try listener.socket.setLinger(milliseconds: Self.lastAnswersTime) }
+        return end
+    }
+
+    private func lastWords(for request: OpenRequest) -> [UInt8] {
+        request.sent && mayChange(request) ? Words.stoppingMayChange : Words.stopping
+    }
+
+    private func becomeReady() {
+        guard !isReady, !listeners.isEmpty else { return }
+        isReady = true
+        shared.events.post(.ready)
+    }
+
+    // MARK: Clients
+
+    private func readClients() throws(ZeroMQError) {
+        // The payload, an envelope, and a little more to see that it is too much.
+        let limits = ZMQReceiveLimits(parts: ClientMessage.partsKept, bytes: options.maximumFrameBytes + 4_096)
+        for (index, listener) in listeners.enumerated() where poll.ready(at: listener.pollIndex).contains(.readable) {
+            for _ in 0..<options.messagesPerTurn {
+                guard let received = try listener.socket.receiveNow(limits) else { break }
+                counters.received += 1
+                guard let message = ClientMessage(parts: received.parts, complete: received.discardedParts == 0) else {
+                    counters.invalidMessages += 1
+                    continue
+                }
+                let identity: ProvenIdentity =
+                    switch listener.mechanism {
+                    case .plain: listener.socket.peerAddressOfLastMessage.map(InternalLink.plainIdentity) ?? .none
+                    }
+                try accept(message, from: ClientKey(listener: index, routingID: message.routingID), identity)
+            }
+        }
+    }
+
+    private func accept(_ message: ClientMessage, from client: ClientKey, _ identity: ProvenIdentity) throws(ZeroMQError) {
+        guard let payload = message.payload else {
+            counters.invalidMessages += 1
+            return try answer(client, message.envelope, Words.oneFrame)
+        }
+        if case .draining = phase {
+            counters.busyStopping += 1
+            return try answer(client, message.envelope, Words.stopping)
+        }
+        if case .refused(let line, _) = core.state {
+            counters.refusedVersion += 1
+            return try answer(client, message.envelope, Words.refusal(line))
+        }
+        guard table.count < options.maximumOpenRequests, payload.count <= options.maximumOpenBytes - table.bytes else {
+            counters.busyOverBounds += 1
+            return try answer(client, message.envelope, Words.tooMany)
+        }
+        guard table.openRequests(of: client) < options.maximumOpenRequestsPerClient else {
+            counters.busyOverBounds += 1
+            return try answer(client, message.envelope, Words.tooManyOfClient)
+        }
+        let now = MonotonicTime.now
+        table.insert(
+            OpenRequest(
+                client: client, envelope: message.envelope, payload: payload, identity: identity, arrival: now,
+                deadline: now.advanced(byMilliseconds: options.requestDeadline)),
+            id: nextID())
+    }
+
+    /// Sends a client its one answer, or counts that it could not be delivered.
+    private func answer(_ client: ClientKey, _ envelope: [[UInt8]], _ payload: [UInt8]) throws(ZeroMQError) {
+        // A listener is never removed while the relay lives.
+        let socket = listeners[client.listener]
+        switch try socket.socket.sendNow(client.routingID, more: true) {
+        case .sent:
+            for frame in envelope { _ = try socket.socket.sendNow(frame, more: true) }
+            _ = try socket.socket.sendNow(payload)
+        case .unroutable: counters.clientsGone += 1
+        case .wouldBlock: counters.clientsNotReading += 1
+        }
+    }
+
+    private func answerExpired() throws(ZeroMQError) {
+        let now = MonotonicTime.now
+        while let request = table.removeExpired(at: now) {
+            if !request.sent {
+                counters.busyCoreAway += 1
+                try answer(request.client, request.envelope, Words.coreAway)
+            } else {
+                counters.busyAtDeadline += 1
+                try answer(request.client, request.envelope, mayChange(request) ? Words.lateMayChange : Words.late)
+            }
+        }
+    }
+
+    private func mayChange(_ request: OpenRequest) -> Bool {
+        request.payload.count > Self.longestLookedInto || options.mayChange(request.payload)
+    }
+
+    // MARK: The core
+
+    private func sendToCore() throws(ZeroMQError) {
+        while let (id, request) = table.firstUnsent() {
+            let header = InternalLink.RequestHeader(
+                kind: .request, id: id, arrival: request.arrival.nanoseconds, identity: request.identity)
+            guard try core.send(header, request.payload) else { return }
+            table.markFirstSent()
+        }
+    }
+
+    private func readCore() throws(ZeroMQError) {
+        let now = MonotonicTime.now
+        // Answers first, and more of them than questions: they free the table.
+        for _ in 0..<options.messagesPerTurn * 2 {
+            guard let message = try core.receive(at: now) else { return }
+            switch message {
+            case .hello:
+                greeted()
+            case .answer(let id, let payload):
+                if id == windowQuestion?.id {
+                    windowAnswered(payload, at: now)
+                } else if let request = table.remove(id) {
+                    counters.relayedAnswers += 1
+                    try answer(request.client, request.envelope, payload)
+                } else {
+                    counters.lateAnswers += 1
+                }
+            case .refused(let id):
+                reportRefusal()
+                if let request = table.remove(id) { try refuse(request) }
+                // What waits would wait in vain.
+                while let (id, _) = table.firstUnsent() { if let request = table.remove(id) { try refuse(request) } }
+            case .malformed(let what):
+                counters.malformedFromCore += 1
+                log(.warning, "a message of ca-core is not understood: \(what)")
+                reportRefusal()
+            }
+        }
+    }
+
+    private func refuse(_ request: OpenRequest) throws(ZeroMQError) {
+        guard case .refused(let line, _) = core.state else { return }
+        counters.refusedVersion += 1
+        try answer(request.client, request.envelope, Words.refusal(line))
+    }
+
+    private func greeted() {
+        counters.hellos += 1
+        reportedRefusal = nil
+        shared.facts.withLock {
+            $0.coreAnswers = true
+            $0.refusal = nil
+        }
+        log(.info, "\(core.coreProgram) answers\(core.instance.map { ", instance \($0)" } ?? "")")
+        // A window may have closed while the core was not heard.
+        if options.windowEventsPath != nil { windowMustBeAsked = true }
+        windowQuestion = nil
+        becomeReady()
+    }
+
+    /// Says once, in one line, that the core does not serve this relay.
+    private func reportRefusal() {
+        guard case .refused(let line, _) = core.state, line != reportedRefusal else { return }
+        reportedRefusal = line
+        shared.facts.withLock {
+            $0.coreAnswers = false
+            $0.refusal = line
+        }
+        log(.error, "requests are refused until ca-core and this program are of versions that fit: \(line)")
+    }
+
+    // MARK: The registration window
+
+    private func windowIsToBeAsked(at now: MonotonicTime) -> Bool {
+        guard windowMustBeAsked, case .ready = core.state else { return false }
+        if case .draining = phase { return false }
+        return windowQuestion.map { $0.askedAgainAt <= now } ?? true
+    }
+
+    private func askForWindow(at now: MonotonicTime) throws(ZeroMQError) {
+        guard options.windowEventsPath != nil else { return }
+        consider(window.at(unixTime: options.unixTime()), at: now)
+        guard windowIsToBeAsked(at: now) else { return }
+        let id = nextID()
+        let header = InternalLink.RequestHeader(kind: .request, id: id, arrival: now.nanoseconds, identity: .none)
+        if try core.send(header, RegistrationWindow.request) {
+            windowQuestion = (id, now.advanced(byMilliseconds: Self.windowAnswerTime))
+        }
+    }
+
+    private func windowAnswered(_ payload: [UInt8], at now: MonotonicTime) {
+        do throws(Refusal) {
+            let consequence = try window.answered(payload)
+            windowMustBeAsked = false
+            windowQuestion = nil
+            consider(consequence, at: now)
+        } catch {
+            // The question stays; it is asked again when its time is over.
+            log(.warning, "ca-core did not tell the state of the registration window: \(error.message)")
+        }
+    }
+
+    private func readWindowEvents(at now: MonotonicTime) throws(ZeroMQError) {
+        guard events != nil else { return }
+        for _ in 0..<Self.eventsPerTurn {
+            guard let message = try events?.receiveNow(ZMQReceiveLimits(parts: 1, bytes: 64 << 10)) else { return }
+            guard message.parts.count == 1, message.discardedParts == 0 else { continue }
+            consider(window.heard(message.parts[0]), at: now)
+        }
+    }
+
+    private func consider(_ consequence: RegistrationWindow.Consequence, at now: MonotonicTime) {
+        if case .draining = phase { return }
+        switch consequence {
+        case .nothing: break
+        case .ask:
+            windowMustBeAsked = true
+            // An answer to an earlier question may be older than what made us ask.
+            windowQuestion = nil
+        case .close(let reason): drain(.windowClosed(reason: reason), at: now)
+        case .open:
+            guard listeners.isEmpty else { return }
+            do throws(RelayError) {
+                try listen()
+                becomeReady()
+            } catch {
+                drain(.failed(error), at: now)
+            }
+        }
+    }
+
+    // MARK: Small things
+
+    private func nextID() -> UInt64 {
+        lastID &+= 1
+        return lastID
+    }
+
+    private func log(_ level: RelayLogLevel, _ line: String) {
+        shared.events.post(.log(level, line))
+    }
+
+    private func publishCounters() {
+        counters.open = table.count
+        counters.openBytes = table.bytes
+        counters.waiting = table.waiting
+        shared.counters.withLock { $0 = counters }
+    }
+}

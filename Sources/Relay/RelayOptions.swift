@@ -1,0 +1,72 @@
+// What a relay is told: where it listens, to whom it relays, and its bounds.
+import UPKIProtocol
+
+/// How important a line of the log is.
+public enum RelayLogLevel: String, Sendable {
+    case debug, info, warning, error
+}
+
+/// Where the lines go that a relay has to say; called from one thread at a time, never from the one that does the relaying.
+public typealias RelayLog = @Sendable (RelayLogLevel, String) -> Void
+
+/// One place where a relay listens, and how peers prove there who they are.
+public struct RelayListener: Sendable, Equatable {
+    /// What a listener's peers prove; each mechanism has sockets of its own, so that none can be had by asking for it.
+    public enum Mechanism: Sendable, Equatable {
+        /// The peer's address, as the kernel reports it, is its identity.
+        case plain
+    }
+
+    /// `tcp://ADDRESS:PORT`; the port `*` takes a free one.
+    public let endpoint: String
+    public let mechanism: Mechanism
+
+    /// - Throws: `.invalidOptions` for an endpoint that is not TCP.
+    public init(endpoint: String, mechanism: Mechanism = .plain) throws(RelayError) {
+        guard endpoint.hasPrefix("tcp://"), endpoint.utf8.count > "tcp://".utf8.count, endpoint.dropFirst(6).contains(":") else {
+            throw RelayError(.invalidOptions, "a relay listens on tcp://ADDRESS:PORT, not on \(endpoint)")
+        }
+        self.endpoint = endpoint
+        self.mechanism = mechanism
+    }
+}
+
+/// A relay's options. Times are milliseconds.
+public struct RelayOptions: Sendable {
+    public var listeners: [RelayListener]
+    /// The path of the core's socket for this relay.
+    public var corePath: String
+    /// Name and version as `hello` says them: `ca-front 0.1.0`.
+    public var program: String
+    /// The path of the core's events; with it the relay lives only as long as the registration window is open.
+    public var windowEventsPath: String?
+
+    /// After that a request is answered `Busy: …`; the protocol promises 4 s, the deployed RA waits 5 s.
+    public var requestDeadline = 3_500
+    public var maximumOpenRequests = 10_000
+    /// Payload bytes of all open requests.
+    public var maximumOpenBytes = 64 << 20
+    /// Of one connection; less than the whole table, so that no single peer fills it.
+    public var maximumOpenRequestsPerClient = 5_000
+    /// A client that sends a longer frame is cut off.
+    public var maximumFrameBytes = 1 << 20
+    /// How long a stop waits for answers to what is in flight.
+    public var drainTime = 2_000
+    /// How many messages one socket is read for before the others have their turn.
+    public var messagesPerTurn = 128
+    /// How long to wait for the answer to `hello` before it is said again.
+    public var helloTimeout = 1_000
+    public var reconnectInterval = 20
+
+    /// Whether a request may change something: then a client that got no answer is told that it may still take effect.
+    public var mayChange: @Sendable ([UInt8]) -> Bool = TaskNames.mayChange
+    /// The time of day in unix seconds, for the end of the registration window.
+    public var unixTime: @Sendable () -> Int64 = systemUnixTime
+
+    public init(listeners: [RelayListener], corePath: String, program: String, windowEventsPath: String? = nil) {
+        self.listeners = listeners
+        self.corePath = corePath
+        self.program = program
+        self.windowEventsPath = windowEventsPath
+    }
+}

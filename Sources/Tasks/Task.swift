@@ -1,0 +1,135 @@
+// What a task is: a name, the role it needs, the sockets it is asked on, and what it does.
+
+public import Authority
+public import PKI
+public import UPKIProtocol
+
+/// One task of the protocol.
+public struct Task: Sendable {
+    public let name: String
+    public let role: Role
+    /// The sockets on which it may be asked; elsewhere it is unknown.
+    public let channels: Set<Caller.Channel>
+    /// Whether the CA's state may be another one afterwards: then a refusal is audited too.
+    public let changes: Bool
+    let run: @Sendable (Call) throws -> Step
+
+    init(
+        _ name: String, role: Role, on channels: Set<Caller.Channel> = [.front, .admin], changes: Bool = false,
+        run: @escaping @Sendable (Call) throws -> Step
+    ) {
+        self.name = name
+        self.role = role
+        self.channels = channels
+        self.changes = changes
+        self.run = run
+    }
+}
+
+/// A request to a task, with who asks.
+public struct Call: Sendable {
+    public let context: RequestContext
+    public let parameters: Parameters
+    /// The caller as the state saw it when the request was taken up; changes look again when they are committed.
+    public let actor: Actor
+    public let services: Services
+
+    var authority: Authority { self.services.authority }
+    var task: String { self.context.task }
+
+    /// A change that the writer will commit for this call.
+    func change(needs role: Role, _ run: @escaping @Sendable (inout Commit) throws -> JSON) -> Step {
+        .change(Change(self.context, needs: role, run: run))
+    }
+}
+
+/// How a task goes on after its worker has done what it could.
+public enum Step: Sendable {
+    /// Done: this is the data of the answer.
+    case answer(JSON)
+    /// Done: the data as JSON text already.
+    case encoded([UInt8])
+    /// The writer commits it; its value is the data of the answer.
+    case change(Change<JSON>)
+    /// Another thread goes on: it may take longer than a worker may be held up.
+    case elsewhere(Place, @Sendable () throws -> Step)
+
+    /// The threads that have work of their own.
+    public enum Place: Sendable, Hashable {
+        /// scrypt and RSA key generation.
+        case keyMaker
+        /// Building CRLs.
+        case publisher
+    }
+}
+
+/// What tasks use besides the authority; given by the program.
+public struct Services: Sendable {
+    public var authority: Authority
+    public var keys: any SubjectKeys
+    public var seeds: any SeedChecks
+    public var publisher: any ListPublisher
+    public var operations: any Operations
+    /// Reads a profile from the parameters of a task, with the rules of the profile files.
+    public var readProfile: @Sendable (_ name: String, _ profile: JSON) throws -> CertificateProfile
+    /// A profile as its file says it.
+    public var describeProfile: @Sendable (CertificateProfile) -> JSON
+
+    public init(
+        authority: Authority, keys: any SubjectKeys, seeds: any SeedChecks, publisher: any ListPublisher, operations: any Operations,
+        readProfile: @escaping @Sendable (_ name: String, _ profile: JSON) throws -> CertificateProfile,
+        describeProfile: @escaping @Sendable (CertificateProfile) -> JSON
+    ) {
+        self.authority = authority
+        self.keys = keys
+        self.seeds = seeds
+        self.publisher = publisher
+        self.operations = operations
+        self.readProfile = readProfile
+        self.describeProfile = describeProfile
+    }
+}
+
+/// Makes keys for subjects.
+public protocol SubjectKeys: Sendable {
+    /// A key at once: made now where that takes microseconds, from the pool where it takes seconds; nil where the pool is empty.
+    func ready(_ type: SubjectKeyType) throws -> SubjectKeyPair?
+    /// A key, however long it takes.
+    func make(_ type: SubjectKeyType) throws -> SubjectKeyPair
+}
+
+/// Checks seeds, and tokens' derivation from them.
+public protocol SeedChecks: Sendable {
+    /// Whether this text has the form of a token, which costs no scrypt.
+    func isToken(_ text: String) -> Bool
+    /// Refuses at once where this address has guessed wrongly too often.
+    ///
+    /// - Throws: `Refusal` that names the wait.
+    func admit(_ caller: Caller) throws
+    /// Whether the seed gives the standing token; takes a third of a second. Counts wrong guesses by address.
+    func verify(seed: String, caller: Caller) throws -> Bool
+    /// The SHA-256 of the standing token with number `number`: derived from `seed`, or fresh where the CA was imported.
+    ///
+    /// - Returns: the token's text too, which is shown once.
+    func standingToken(number: Int, seed: String?) throws -> String
+    /// A fresh one-time token.
+    func oneTimeToken() throws -> String
+}
+
+/// Publishes CRLs.
+public protocol ListPublisher: Sendable {
+    /// Builds and publishes a CRL now; for the publisher's own thread.
+    func publish() throws
+    /// The DER of the published CRL; nil where there is none yet.
+    func published() throws -> [UInt8]?
+}
+
+/// What the operator asks of the running program.
+public protocol Operations: Sendable {
+    /// Facts about the process for `ca-ctl status`.
+    func status() -> JSON
+    /// Reads configuration and profiles again.
+    ///
+    /// - Throws: `Refusal` with file and line of what is wrong; nothing is changed then.
+    func reload() throws -> JSON
+}

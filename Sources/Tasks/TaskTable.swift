@@ -1,0 +1,53 @@
+// All tasks, in one table.
+
+public import Authority
+public import UPKIProtocol
+
+/// The table of all tasks.
+public enum TaskTable {
+    public static let all: [Task] =
+        [
+            // What anyone may ask.
+            .getCA, .getCRL, .ocspCheck, .listProfiles, .getProfile,
+            // What nodes do.
+            .generateCRL, .sign, .generate, .register, .renew, .revoke, .view, .listNodes, .getNode, .listAdmins,
+            // What admins do.
+            .unrevoke, .delete, .addAdmin, .removeAdmin, .addProfile, .updateProfile, .removeProfile,
+            // ACME records of nodes.
+            .acmeSyncAccount, .acmeGetAccount, .acmeListAccounts, .acmeDeactivateAccount, .acmeSyncOrder, .acmeGetOrder, .acmeListOrders,
+            .acmeSyncAuthorization, .acmeGetAuthorization, .acmeDeactivateAuthorization, .acmeIssueCertificate, .acmeGetCertificate,
+            .acmeRevokeCertificate,
+            // Port 5001.
+            .registerNode, .registrationStatus, .window,
+            // The OCSP bridge.
+            .statuses,
+            // The operator on the CA's host.
+            .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode, .limitNode,
+            .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
+        ]
+
+    private static let byChannel: [Caller.Channel: [String: Task]] = {
+        var table: [Caller.Channel: [String: Task]] = [:]
+        for task in Self.all { for channel in task.channels { table[channel, default: [:]][task.name] = task } }
+        return table
+    }()
+
+    /// The task of this name on this socket.
+    ///
+    /// - Throws: `Refusal` with `Unknown task: …`.
+    public static func task(_ name: String, on channel: Caller.Channel) throws(Refusal) -> Task {
+        guard let task = self.byChannel[channel]?[name] else { throw Refusal(.unknownTask, "Unknown task: \(name.prefix(100))") }
+        return task
+    }
+}
+
+extension Task {
+    /// Takes the request up: checks the role, reads the parameters, does what a worker can do.
+    ///
+    /// - Throws: `AuthorityError` or `Refusal`.
+    public func start(_ request: Request, context: RequestContext, services: Services) throws -> Step {
+        let actor = services.authority.actor(context.caller)
+        guard actor.role >= self.role else { throw AuthorityError(.notAuthorised, "\(self.name) needs \(self.role.text)") }
+        return try self.run(Call(context: context, parameters: request.parameters, actor: actor, services: services))
+    }
+}

@@ -1,0 +1,63 @@
+// What happens to a socket's connections, as libzmq tells it (zmq_socket_monitor(3)).
+import CZeroMQ
+
+/// One event of a connection.
+public struct ZMQMonitorEvent: Sendable, Equatable {
+    public enum Kind: Sendable, Equatable {
+        case listening, bindFailed, accepted, acceptFailed, connected, handshakeSucceeded, handshakeFailed, disconnected, closed
+        case other(UInt16)
+    }
+
+    public let kind: Kind
+    /// The connection's descriptor, or an errno where something failed.
+    public let value: Int32
+    public let endpoint: String
+}
+
+/// Hears what happens to the connections of one socket; it lives on that socket's thread.
+public struct ZMQMonitor: ~Copyable {
+    private let socket: ZMQSocket
+
+    /// - Throws: `.tooManySockets`, `.contextTerminated`.
+    public init(of watched: borrowing ZMQSocket) throws(ZeroMQError) {
+        // The address of the watched socket makes the name unique within the context.
+        let endpoint = "inproc://monitor-\(UInt(bitPattern: watched.handle))"
+        let events = ZMQ_EVENT_ALL
+        guard zmq_socket_monitor(watched.handle, endpoint, events) == 0 else {
+            throw ZeroMQError(number: zmq_errno(), "a socket cannot be watched")
+        }
+        let socket = try ZMQSocket(.pair, in: watched.context)
+        try socket.connect(endpoint)
+        self.socket = socket
+    }
+
+    /// Adds it to a poll set; returns its index there.
+    public func add(to set: inout ZMQPollSet) -> Int {
+        set.add(socket)
+    }
+
+    /// The next event, or nil when none is waiting.
+    public func next() throws(ZeroMQError) -> ZMQMonitorEvent? {
+        guard let message = try socket.receiveNow(ZMQReceiveLimits(parts: 2, bytes: 4096)) else { return nil }
+        // 16 bits of event and 32 bits of value, both in the host's order, then the endpoint.
+        guard message.parts.count == 2, message.parts[0].count == 6 else { return nil }
+        let (event, value) = message.parts[0].withUnsafeBytes {
+            ($0.loadUnaligned(as: UInt16.self), $0.loadUnaligned(fromByteOffset: 2, as: Int32.self))
+        }
+        let kind: ZMQMonitorEvent.Kind =
+            switch Int32(event) {
+            case ZMQ_EVENT_LISTENING: .listening
+            case ZMQ_EVENT_BIND_FAILED: .bindFailed
+            case ZMQ_EVENT_ACCEPTED: .accepted
+            case ZMQ_EVENT_ACCEPT_FAILED: .acceptFailed
+            case ZMQ_EVENT_CONNECTED: .connected
+            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: .handshakeSucceeded
+            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+                .handshakeFailed
+            case ZMQ_EVENT_DISCONNECTED: .disconnected
+            case ZMQ_EVENT_CLOSED: .closed
+            default: .other(event)
+            }
+        return ZMQMonitorEvent(kind: kind, value: value, endpoint: String(decoding: message.parts[1], as: UTF8.self))
+    }
+}

@@ -1,0 +1,198 @@
+// The command line of ca-core.
+
+import ArgumentParser
+import CoreServer
+import Glibc
+import Logging
+import ProgramLog
+import Relay
+import Supervised
+import UPKIProtocol
+
+struct CACore: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ca-core", abstract: "Holds the CA key, the store and the rules. Usually started by ca-ctl or systemd.",
+        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, Export.self, Token.self])
+}
+
+/// How every command logs.
+struct LogOptions: ParsableArguments {
+    @Option(help: "How log lines look: auto, plain or json.")
+    var logFormat = "auto"
+
+    @Option(help: "The least important level that is logged: trace, debug, info, notice, warning, error or critical.")
+    var logLevel = "info"
+
+    func validate() throws {
+        guard ProgramLog.Format(rawValue: self.logFormat) != nil else { throw ValidationError("--log-format is auto, plain or json") }
+        guard Logger.Level(rawValue: self.logLevel) != nil else { throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))") }
+    }
+
+    func start(_ program: String) -> Logger {
+        ProgramLog.bootstrap(program: program, format: ProgramLog.Format(rawValue: self.logFormat) ?? .auto, level: Logger.Level(rawValue: self.logLevel) ?? .info)
+        return Logger(label: program)
+    }
+}
+
+/// Runs what may fail, and turns the failure into one line and exit code 1.
+func orOneLine(_ log: Logger, _ body: () throws -> Void) throws {
+    do { try body() } catch let code as ExitCode { throw code } catch {
+        log.error("\(error)")
+        throw ExitCode(1)
+    }
+}
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Serves the sockets in the run directory until SIGTERM.")
+
+    @Option(help: "The data directory, as made by init.")
+    var dataDir: String
+
+    @Option(help: "The folder for the sockets.")
+    var runDir: String
+
+    @Option(help: "Where the seed is read from under key_storage: seed; mode 0600.")
+    var seedFile: String?
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-core")
+        try orOneLine(log) {
+            let signals = try ShutdownSignals()
+            let opened = try OpenedAuthority.open(DataDirectory(self.dataDir), seedFile: self.seedFile, log: log)
+            try CoreService.serve(opened, runDirectory: self.runDir, signals: signals, log: log)
+        }
+    }
+}
+
+struct Front: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Relays a TCP port to the core, with the proven identity of each peer; holds no key.")
+
+    @Option(help: ArgumentHelp("Where to listen; may be given several times.", valueName: "tcp://address:port"))
+    var listen: [String] = ["tcp://127.0.0.1:5000"]
+
+    @Option(help: "The folder with the core's socket front.sock.")
+    var runDir: String
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-front")
+        let listeners: [RelayListener]
+        do { listeners = try self.listen.map { try RelayListener(endpoint: $0) } } catch let error as RelayError { throw ValidationError(error.message) }
+        let code = runFront(FrontOptions(listeners: listeners, runDirectory: self.runDir, version: CoreVersion.text)) { level, line in
+            log.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)")
+        }
+        throw ExitCode(code)
+    }
+}
+
+struct Init: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Makes the CA in the data directory; on one that holds a CA it changes nothing.",
+        discussion: "Secrets come as one JSON object by standard input: seed, or ca_key and ca_cert with password. ca-ctl init does that.")
+
+    @Option(help: "The data directory.")
+    var dataDir: String
+
+    @Option(help: "ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096.")
+    var keyType: String?
+
+    @Option(help: "The CA's subject, for example \"/C=FR/O=Org/CN=Org Root CA\".")
+    var subject: String?
+
+    @Option(help: "The organisation, where no subject is given.")
+    var company: String?
+
+    @Flag(help: "Accept a seed that is short or simple: for experiments.")
+    var weakSeed = false
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-core")
+        try orOneLine(log) {
+            var request = InitialiseRequest()
+            request.keyType = self.keyType
+            request.subject = self.subject
+            request.company = self.company
+            request.allowsWeakSeed = self.weakSeed
+            try request.take(secrets: try StandardInput.object())
+            StandardOutput.write(try Initialise.run(request, in: DataDirectory(self.dataDir), log: log).encoded + [0x0a])
+        }
+    }
+}
+
+struct Export: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Writes a key that the CA keeps, with its certificates, to standard output.")
+
+    @Option(help: "The data directory.")
+    var dataDir: String
+
+    @Option(name: .customLong("cn"), help: "The common name.")
+    var commonName: String
+
+    @Flag(help: "PKCS#12 with the password from standard input, instead of PEM.")
+    var pkcs12 = false
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-core")
+        try orOneLine(log) {
+            let password = try StandardInput.object()["password"]?.stringValue
+            StandardOutput.write(try KeyExport.node(self.commonName, pkcs12: self.pkcs12, password: password, from: DataDirectory(self.dataDir)))
+        }
+    }
+}
+
+struct Token: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Prints the registration token that the seed from standard input gives.")
+
+    @Option(help: "The data directory.")
+    var dataDir: String
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-core")
+        try orOneLine(log) {
+            guard let seed = try StandardInput.object()["seed"]?.stringValue else { throw CoreError("standard input holds no seed") }
+            StandardOutput.write(try KeyExport.token(seed: seed, from: DataDirectory(self.dataDir)).encoded + [0x0a])
+        }
+    }
+}
+
+/// Secrets come by pipe.
+enum StandardInput {
+    /// The JSON object on standard input; an empty one where there is nothing.
+    static func object() throws -> JSON {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = buffer.withUnsafeMutableBytes { read(STDIN_FILENO, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            bytes += buffer[..<count]
+            guard bytes.count <= 1 << 20 else { throw CoreError("standard input holds more than 1 MiB") }
+        }
+        if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0a }) { return .object([]) }
+        do throws(JSONError) { return try JSON(parsing: bytes) } catch {
+            // The text itself is a secret and stays out of the message.
+            throw CoreError("standard input holds no JSON object: \(error.message) at byte \(error.offset)")
+        }
+    }
+}
+
+enum StandardOutput {
+    static func write(_ bytes: [UInt8]) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

@@ -1,0 +1,10 @@
+// ca-core: the CA key, the store and the rules; `front` relays port 5000 to it; `init`, `export` and `token` work on its directory.
+
+import ArgumentParser
+import CoreServer
+import Glibc
+import Supervised
+
+// Before any thread exists: give up privileges, die with the supervisor, close what must not leak.
+FirstActs.perform()
+CACore.main()

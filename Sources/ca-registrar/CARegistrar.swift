@@ -1,0 +1,37 @@
+// The command line of ca-registrar.
+import ArgumentParser
+import Glibc
+import Relay
+
+struct CARegistrar: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ca-registrar",
+        abstract: "Relays registrations of RAs to ca-core while the registration window is open.",
+        discussion: """
+            It asks ca-core whether registration is open before it listens, and ends with 0 when it is closed or closes.
+            Open it with `ca-ctl registrar open`. Usually ca-ctl or systemd starts this program.
+            """,
+        version: "0.1.0")
+
+    @Option(help: ArgumentHelp("Where to listen; may be given several times.", valueName: "tcp://address:port"))
+    var listen: [String] = ["tcp://127.0.0.1:5001"]
+
+    @Option(help: "The folder with ca-core's sockets registrar.sock and events.sock.")
+    var runDir: String
+
+    func run() throws {
+        let log: RelayLog = { level, line in
+            let text = "\(level.rawValue): \(line)\n"
+            // One write a line, so that lines of several threads do not mix; a log that cannot be written is lost.
+            _ = text.withCString { write(STDERR_FILENO, $0, strlen($0)) }
+        }
+        let listeners: [RelayListener]
+        do {
+            listeners = try listen.map { try RelayListener(endpoint: $0) }
+        } catch let error as RelayError {
+            throw ValidationError(error.message)
+        }
+        let code = runRegistrar(RegistrarOptions(listeners: listeners, runDirectory: runDir, version: Self.configuration.version), log: log)
+        throw ExitCode(code)
+    }
+}

@@ -1,0 +1,42 @@
+"""The RA's own client in a loop, while the test does things to the CA.
+
+    ra_loop.py      stdin: one line of JSON {"port", "directory", "tasks": [[task, params], …]}, then kept open
+    stdout: "going" after the first round; at the end of stdin {"answers", "refusals": {MSG: n}, "lost": […], "slowest", "last"}
+
+An answer that does not come within its 5 s kills the client's REQ socket for good: that would be `lost`.
+"""
+
+import json
+import select
+import sys
+import time
+
+import ra
+from upki_ra.core.upki_error import CAConnectionError, UPKIError
+
+inputs = json.loads(sys.stdin.readline())
+authority = ra.authority(inputs["port"], inputs["directory"])
+client = authority.zmq_client
+facts: dict = {"answers": 0, "refusals": {}, "lost": [], "slowest": 0.0, "last": None}
+rounds = 0
+while True:
+    for task, params in inputs["tasks"]:
+        start = time.monotonic()
+        try:
+            facts["last"] = None
+            client._send_message(task, params)
+            facts["answers"] += 1
+            facts["last"] = "answer"
+        except CAConnectionError as error:
+            facts["lost"].append(f"{task}: {error}")
+        except UPKIError as error:
+            facts["refusals"][str(error)[:60]] = facts["refusals"].get(str(error)[:60], 0) + 1
+            facts["last"] = str(error)
+        facts["slowest"] = max(facts["slowest"], time.monotonic() - start)
+    rounds += 1
+    if rounds == 1:
+        print("going", flush=True)
+    if facts["lost"] or select.select([sys.stdin], [], [], 0)[0]:
+        break
+authority.shutdown()
+ra.finish(facts)

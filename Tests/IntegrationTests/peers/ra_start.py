@@ -1,0 +1,13 @@
+"""Starts the RA: it registers unless it is registered, and fetches the admins.
+
+    stdin: {"port", "directory", "token", "cn"}      stdout: what happened
+"""
+
+import ra
+
+inputs = ra.given()
+authority = ra.authority(inputs["port"], inputs["directory"])
+facts = ra.start(authority, inputs["token"], inputs["cn"])
+facts["status"] = authority.reg_client.get_status() if inputs["token"] else None
+authority.shutdown()
+ra.finish(facts)

@@ -38,6 +38,7 @@ let package = Package(
     products: [
         .executable(name: "ca-core", targets: ["ca-core"]),
         .executable(name: "ca-registrar", targets: ["ca-registrar"]),
+        .executable(name: "ca-ctl", targets: ["ca-ctl"]),
         // The benchmarks, a package of their own, speak the protocol with these.
         .library(name: "UPKIProtocol", targets: ["UPKIProtocol"]),
         .library(name: "ZeroMQ", targets: ["ZeroMQ"]),
@@ -78,7 +79,7 @@ let package = Package(
         module("Supervision", ["CLinux", "Supervised"]),
         module("Relay", ["ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
         module("Settings", ["PKI", yams]),
-        module("ProgramLog", [logging]),
+        module("ProgramLog", [logging, arguments]),
         module(
             "CoreServer",
             [
@@ -86,18 +87,32 @@ let package = Package(
                 "ZeroMQ", logging, x509, asn1, crypto,
             ]),
 
+        module("Console", ["PKI", "UPKIProtocol"]),
+        module("AdminLink", ["CLinux", "Supervised", "UPKIProtocol", "ZeroMQ"]),
+
         // The programs.
         program("ca-core", ["CoreServer", "ProgramLog", "Relay", "Supervised", "UPKIProtocol", arguments, logging]),
-        program("ca-registrar", ["Relay", "Supervised", arguments]),
+        program("ca-registrar", ["ProgramLog", "Relay", "Supervised", arguments, logging]),
+
+        program(
+            "ca-ctl",
+            [
+                "AdminLink", "CLinux", "Console", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
+            ]),
 
         // A child of many bad habits, for the supervisor's tests alone; it is never installed.
         program("supervision-test-child", ["CLinux", "Supervised", "Supervision"]),
 
+        tests("ArchitectureTests", []),
+        tests("CoreServerTests", ["CoreServer", "PKI", "Settings", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
+        tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
         tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
+        tests("ThreadsTests", ["Threads"]),
+        tests("ZeroMQTests", ["ZeroMQ", "Threads"]),
         tests("SupervisionTests", ["CLinux", "Supervised", "Supervision", "supervision-test-child"]),
     ]
 )

@@ -9,7 +9,9 @@ let package = Package(
         .target(name: "CRequestMaker", linkerSettings: [.linkedLibrary("crypto")]),
         .executableTarget(
             name: "bench",
-            dependencies: ["CRequestMaker", .product(name: "ZeroMQ", package: "upki-ca"), .product(name: "UPKIProtocol", package: "upki-ca")],
+            dependencies: [
+                "CRequestMaker", .product(name: "ZeroMQ", package: "upki-ca"), .product(name: "UPKIProtocol", package: "upki-ca"),
+            ],
             swiftSettings: [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]),
     ]
 )

@@ -13,11 +13,29 @@ public struct AdminConnection: ~Copyable {
     private static let lookInterval = 200
 
     public let path: String
-    private let socket: ZMQSocket
-    private let monitor: ZMQMonitor
+    private let link: Link
     private var lastID: UInt64 = 0
     /// Set once an answer may still come that nobody waits for any more, or the connection broke.
     private var isSpent = false
+
+    /// A socket, and what becomes of its connection.
+    private struct Link: ~Copyable {
+        let socket: ZMQSocket
+        let monitor: ZMQMonitor
+
+        init(_ path: String, _ timeout: Duration) throws(ZeroMQError) {
+            var options = ZMQSocketOptions()
+            options.immediate = true
+            options.sendTimeoutMilliseconds = Int(wholeMilliseconds(timeout))
+            options.receiveTimeoutMilliseconds = AdminConnection.lookInterval
+            let socket = try ZMQSocket(.dealer, in: try ZMQContext(), options: options)
+            // Watched before it is connected, so that no event is missed.
+            let monitor = try ZMQMonitor(of: socket)
+            try socket.connect("ipc://\(path)")
+            self.socket = socket
+            self.monitor = monitor
+        }
+    }
 
     /// The socket in that run directory.
     public static func path(runDirectory: String) -> String { "\(runDirectory)/admin.sock" }
@@ -28,24 +46,25 @@ public struct AdminConnection: ~Copyable {
     ///   - program: name and version of the asking program, for ca-core's log.
     ///   - timeout: how long connecting and the greeting may take.
     /// - Throws: `.unreachable` at once when nobody listens; `.notPermitted`, `.noAnswer`, `.otherVersion`, `.system`.
-    public init(runDirectory: String, program: String, timeout: Duration = .seconds(3)) throws(AdminLinkError) {
-        path = Self.path(runDirectory: runDirectory)
-        // libzmq would go on trying in silence: a plain connect tells at once whether somebody listens.
-        try Self.probe(path)
+    public static func open(
+        runDirectory: String, program: String, timeout: Duration = .seconds(3)
+    ) throws(AdminLinkError) -> AdminConnection {
+        let path = path(runDirectory: runDirectory)
         let end = SuspendingClock.now.advanced(by: timeout)
-        do throws(ZeroMQError) {
-            var options = ZMQSocketOptions()
-            options.immediate = true
-            options.sendTimeoutMilliseconds = Int(wholeMilliseconds(timeout))
-            options.receiveTimeoutMilliseconds = Self.lookInterval
-            let socket = try ZMQSocket(.dealer, in: try ZMQContext(), options: options)
-            monitor = try ZMQMonitor(of: socket)
-            try socket.connect("ipc://\(path)")
-            self.socket = socket
-        } catch {
-            throw Self.systemError(error)
-        }
-        try greet(program, until: end)
+        var connection = AdminConnection(path, try open(path, timeout))
+        try connection.greet(program, until: end)
+        return connection
+    }
+
+    private init(_ path: String, _ link: consuming Link) {
+        self.path = path
+        self.link = link
+    }
+
+    private static func open(_ path: String, _ timeout: Duration) throws(AdminLinkError) -> Link {
+        // libzmq would go on trying in silence: a plain connect tells at once whether somebody listens.
+        try probe(path)
+        do throws(ZeroMQError) { return try Link(path, timeout) } catch { throw systemError(error) }
     }
 
     /// Asks one task and waits for its answer.
@@ -92,15 +111,11 @@ public struct AdminConnection: ~Copyable {
     private mutating func send(_ kind: InternalLink.RequestHeader.Kind, _ frame: [UInt8]) throws(AdminLinkError) -> UInt64 {
         lastID += 1
         let header = InternalLink.RequestHeader(kind: kind, id: lastID, arrival: monotonicNanoseconds(), identity: .none)
-        do throws(ZeroMQError) {
-            guard try socket.send(parts: [header.encoded, frame]) == .sent else {
-                isSpent = true
-                throw AdminLinkError(.noAnswer, "\(path) takes no requests")
-            }
-        } catch let error as ZeroMQError {
-            throw Self.systemError(error)
-        } catch let error as AdminLinkError {
-            throw error
+        let outcome: ZMQSendOutcome
+        do throws(ZeroMQError) { outcome = try link.socket.send(parts: [header.encoded, frame]) } catch { throw Self.systemError(error) }
+        guard outcome == .sent else {
+            isSpent = true
+            throw AdminLinkError(.noAnswer, "\(path) takes no requests")
         }
         return lastID
     }
@@ -138,14 +153,14 @@ public struct AdminConnection: ~Copyable {
     }
 
     private func next() throws(AdminLinkError) -> ZMQMessage? {
-        do throws(ZeroMQError) { return try socket.receive(Self.limits) } catch { throw Self.systemError(error) }
+        do throws(ZeroMQError) { return try link.socket.receive(Self.limits) } catch { throw Self.systemError(error) }
     }
 
     /// Whether the connection has ended since the last look.
     private func isGone() throws(AdminLinkError) -> Bool {
         do throws(ZeroMQError) {
             var gone = false
-            while let event = try monitor.next() {
+            while let event = try link.monitor.next() {
                 switch event.kind {
                 case .disconnected: gone = true
                 default: break

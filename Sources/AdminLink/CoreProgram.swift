@@ -16,7 +16,10 @@ public struct ProgramPaths: Sendable {
     public static func installed() throws(AdminLinkError) -> ProgramPaths {
         if let folder = getenv("UPKI_LIBEXEC_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") { return ProgramPaths(folder: folder) }
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            guard let start = bytes.baseAddress else { return 0 }
+            return readlink("/proc/self/exe", start.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
         guard count > 0, let slash = buffer[..<count].lastIndex(of: UInt8(ascii: "/")) else {
             throw AdminLinkError(.system, "/proc/self/exe cannot be read; give the programs' folder in UPKI_LIBEXEC_DIR")
         }
@@ -101,17 +104,25 @@ public struct CoreRun: Sendable {
         ["\(SupervisionLink.variable)=\(SupervisionLink(supervisor: getpid(), identity: nil).value)"]
     }
 
-    /// Runs it to its end; what it says on standard error goes where ours goes.
-    /// - Returns: its exit code, and what it printed, at most 16 MiB.
-    /// - Throws: `.program` when it cannot be started, was killed, or printed more; `.system`.
-    public func run(_ programs: ProgramPaths) throws(AdminLinkError) -> (exitCode: Int32, output: [UInt8]) {
+    /// Runs it to its end.
+    /// - Parameter progress: called with each line that it says meanwhile, but errors.
+    /// - Returns: what it printed, at most 16 MiB.
+    /// - Throws: `.refused` with its own words when it ended with another code than 0; `.program` when it cannot be started, was killed,
+    ///   or printed more; `.system`.
+    public func run(_ programs: ProgramPaths, progress: (String) -> Void) throws(AdminLinkError) -> [UInt8] {
         let path = try programs.path(of: "ca-core")
         let input = try PipePair()
         let output = try PipePair()
-        let pid = try Self.spawn(path, [path] + arguments, Self.environment, input: input.read, output: output.write)
+        let words = try PipePair()
+        let pid = try Self.spawn(
+            path, [path] + arguments + ["--log-format", "json"], Self.environment,
+            input: input.read, output: output.write, errors: words.write)
         close(input.release(\.read))
         close(output.release(\.write))
-        let bytes = Self.exchange(self.input.encoded, into: input, from: output)
+        close(words.release(\.write))
+        var speech = CoreSpeech()
+        let bytes = Self.exchange(self.input.encoded, into: input, from: output, words) { speech.hear($0, progress) }
+        speech.end(progress)
         if bytes == nil { kill(pid, SIGKILL) }
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 {
@@ -120,13 +131,17 @@ public struct CoreRun: Sendable {
         guard let bytes else { throw AdminLinkError(.program, "ca-core \(arguments[0]) printed more than \(Self.longestOutput) bytes") }
         // As WIFSIGNALED of wait(2), which Swift does not import.
         if status & 0x7f != 0 { throw AdminLinkError(.program, "ca-core \(arguments[0]) was ended by signal \(status & 0x7f)") }
-        return (status >> 8 & 0xff, bytes)
+        let code = status >> 8 & 0xff
+        guard code == 0 else {
+            throw AdminLinkError(.refused, speech.complaint ?? "ca-core \(arguments[0]) ended with exit code \(code)")
+        }
+        return bytes
     }
 
     private static let longestOutput = 16 << 20
 
     private static func spawn(
-        _ path: String, _ arguments: [String], _ environment: [String], input: Int32, output: Int32
+        _ path: String, _ arguments: [String], _ environment: [String], input: Int32, output: Int32, errors: Int32
     ) throws(AdminLinkError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
@@ -143,7 +158,7 @@ public struct CoreRun: Sendable {
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+        posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO)
         let argv = arguments.map { strdup($0) } + [nil]
         let envp = environment.map { strdup($0) } + [nil]
         defer { (argv + envp).forEach { free($0) } }
@@ -154,27 +169,66 @@ public struct CoreRun: Sendable {
     }
 
     /// Writes and reads at once, so that neither side can wait for the other; nil when too much came.
-    private static func exchange(_ bytes: [UInt8], into input: PipePair, from output: PipePair) -> [UInt8]? {
+    private static func exchange(
+        _ bytes: [UInt8], into input: PipePair, from output: PipePair, _ words: PipePair, hear: ([UInt8]) -> Void
+    ) -> [UInt8]? {
         var rest = bytes[...]
         var received: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
         if rest.isEmpty { close(input.release(\.write)) }
-        while true {
-            var watched = [pollfd(fd: output.read, events: Int16(POLLIN), revents: 0), pollfd(fd: input.write, events: Int16(POLLOUT), revents: 0)]
-            guard poll(&watched, 2, -1) > 0 else { continue }
-            if watched[1].revents != 0, input.write >= 0 {
-                // What a pipe takes without waiting; a program that has closed its input wants no more.
+        while output.read >= 0 || words.read >= 0 {
+            // poll(2) passes over -1, which is what a closed end has become.
+            var watched = [
+                pollfd(fd: output.read, events: Int16(POLLIN), revents: 0), pollfd(fd: words.read, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: input.write, events: Int16(POLLOUT), revents: 0),
+            ]
+            guard poll(&watched, 3, -1) > 0 else { continue }
+            if watched[2].revents != 0 {
+                // What a pipe that has room takes without waiting; a program that has closed its input wants no more.
                 let count = rest.prefix(4096).withUnsafeBytes { write(input.write, $0.baseAddress, $0.count) }
-                if count >= 0 { rest = rest.dropFirst(count) } else if errno != EINTR && errno != EAGAIN { rest = [] }
+                if count >= 0 { rest = rest.dropFirst(count) } else if errno != EINTR { rest = [] }
                 if rest.isEmpty { close(input.release(\.write)) }
             }
-            guard watched[0].revents != 0 else { continue }
-            let count = read(output.read, &buffer, buffer.count)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return received }
-            received += buffer[..<count]
+            if watched[1].revents != 0, let said = take(words) { hear(said) }
+            if watched[0].revents != 0, let part = take(output) { received += part }
             guard received.count <= longestOutput else { return nil }
         }
+        return received
+    }
+
+    /// What is there to read; at its end the pipe is closed.
+    private static func take(_ pipe: PipePair) -> [UInt8]? {
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        let count = read(pipe.read, &buffer, buffer.count)
+        if count > 0 { return Array(buffer[..<count]) }
+        if count == 0 || errno != EINTR { close(pipe.release(\.read)) }
+        return nil
+    }
+}
+
+/// What ca-core says on standard error: log lines in JSON, of which errors are kept, and whatever else.
+struct CoreSpeech {
+    /// The first error, or the last line that is no log line.
+    private(set) var complaint: String?
+    private var isError = false
+    private var line: [UInt8] = []
+
+    mutating func hear(_ bytes: [UInt8], _ progress: (String) -> Void) {
+        for byte in bytes {
+            if byte == UInt8(ascii: "\n") { end(progress) } else if line.count < 65_536 { line.append(byte) }
+        }
+    }
+
+    /// A line is complete.
+    mutating func end(_ progress: (String) -> Void) {
+        defer { line = [] }
+        guard !line.isEmpty else { return }
+        guard let record = try? JSON(parsing: line), let message = record["message"]?.stringValue else {
+            if !isError { complaint = String(decoding: line, as: UTF8.self) }
+            return
+        }
+        guard let level = record["level"]?.stringValue, level == "error" || level == "critical" else { return progress(message) }
+        if !isError { complaint = message }
+        isError = true
     }
 }
 
@@ -185,7 +239,9 @@ private final class PipePair {
 
     init() throws(AdminLinkError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw AdminLinkError(.system, "no pipe: \(String(cString: strerror(errno)))") }
+        guard pipe(&ends) == 0 else { throw AdminLinkError(.system, "no pipe: \(String(cString: strerror(errno)))") }
+        // Nothing else of ca-ctl spawns at that time, so that there is no moment in which another child could take them.
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         read = ends[0]
         write = ends[1]
     }
@@ -195,7 +251,7 @@ private final class PipePair {
         if write >= 0 { close(write) }
     }
 
-    /// Gives an end away; poll(2) passes over what is left, -1.
+    /// Gives an end away.
     func release(_ end: ReferenceWritableKeyPath<PipePair, Int32>) -> Int32 {
         defer { self[keyPath: end] = -1 }
         return self[keyPath: end]

@@ -17,13 +17,17 @@ extension Authority {
         let profile = try self.profile(name, for: actor, task: "acme_issue_certificate")
         let request = try SigningRequest(pem: csr)
         guard let node = actor.node else { throw AuthorityError(.notAuthorised, "acme_issue_certificate needs \(Role.node.text)") }
-        try self.store.read { reader in try Self.checkAcme(request, order: id, node: node.id, reader: reader) }
+        try self.store.read { reader in
+            try reader.checkAcme(names: request.names, commonName: request.commonName, order: try reader.readyOrder(id, node: node.id))
+        }
         return try self.prepareSigning(request, profile: profile, actor: actor)
     }
+}
 
-    private static func checkAcme(_ request: SigningRequest, order id: String, node: NodeID, reader: any StoreReader) throws {
-        let order = try reader.readyOrder(id, node: node)
-        let authorizations = try reader.acmeAuthorizations(order: id, node: node)
+extension StoreReader {
+    /// What a certificate under an order names is in the order, and each identifier of it is authorized.
+    func checkAcme(names: [AlternativeName], commonName: String?, order: AcmeOrder) throws {
+        let authorizations = try self.acmeAuthorizations(order: order.id, node: order.node)
         var allowed: Set<AlternativeName> = []
         for identifier in order.identifiers {
             guard let name = identifier.name else { throw AuthorityError.refused("Request refused: the order has an identifier that is neither dns nor ip") }
@@ -36,15 +40,13 @@ extension Authority {
             guard isAuthorized else { throw AuthorityError.refused("Request refused: no valid authorization for \(identifier.value)") }
             allowed.insert(name)
         }
-        for name in request.names where !allowed.contains(name) { throw AuthorityError.refused("Request refused: the order does not name \(name.value)") }
-        if let commonName = request.commonName, !allowed.contains(AlternativeName(looking: commonName)) {
+        for name in names where !allowed.contains(name) { throw AuthorityError.refused("Request refused: the order does not name \(name.value)") }
+        if let commonName, !allowed.contains(AlternativeName(looking: commonName)) {
             throw AuthorityError.refused("Request refused: the order does not name \(commonName)")
         }
-        guard !request.names.isEmpty || request.commonName != nil else { throw AuthorityError.refused("Request refused: the CSR names nothing") }
+        guard !names.isEmpty || commonName != nil else { throw AuthorityError.refused("Request refused: the CSR names nothing") }
     }
-}
 
-extension StoreReader {
     func readyOrder(_ id: String, node: NodeID) throws -> AcmeOrder {
         guard let order = try self.acmeOrder(id, node: node) else { throw AuthorityError(.notFound, "Order not found: \(id)") }
         guard let account = try self.acmeAccount(order.accountID, node: node) else { throw AuthorityError(.notFound, "Account not found: \(order.accountID)") }
@@ -59,6 +61,8 @@ extension Commit {
     public mutating func recordAcme(_ prepared: PreparedCertificate, order id: String, in authority: Authority) throws {
         guard let node = self.actor.node else { throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(Role.node.text)") }
         var order = try self.store.readyOrder(id, node: node.id)
+        try self.store.checkAcme(
+            names: prepared.names, commonName: prepared.record.commonName.isEmpty ? nil : prepared.record.commonName, order: order)
         try self.record(prepared, in: authority, detail: "order \(id)")
         order.status = "valid"
         order.serial = prepared.record.serial

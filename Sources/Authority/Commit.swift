@@ -49,13 +49,20 @@ public struct Commit {
     public mutating func audit(target: String = "", serial: SerialNumber? = nil, detail: String = "", outcome: AuditRecord.Outcome = .done) throws {
         var record = AuditRecord(
             sequence: self.state.auditSequence + 1, time: self.now, requestID: self.context.id, identity: self.actor.identity,
-            proof: self.actor.caller.proofText, task: self.context.task, outcome: outcome, target: target, serial: serial?.hexadecimal ?? "",
-            detail: detail)
+            proof: self.actor.caller.proofText, task: self.context.task, outcome: outcome, target: Self.printable(target),
+            serial: serial?.hexadecimal ?? "", detail: Self.printable(detail))
         record.hash = record.chained(to: self.state.auditHead)
         try self.store.append(record)
         self.state.auditSequence = record.sequence
         self.state.auditHead = record.hash
         self.auditCount += 1
+    }
+
+    /// What a client wrote must not fill the disk, steer a reader's terminal, or be cut at a NUL by a store, so that its hash no longer fits.
+    private static func printable(_ text: String) -> String {
+        var line = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars.prefix(2_000) { line.append(NameRules.isForbidden(scalar) ? "?" : scalar) }
+        return String(line)
     }
 
     /// The number for an event of this commit.

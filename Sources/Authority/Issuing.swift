@@ -10,6 +10,8 @@ public struct PreparedCertificate: Sendable {
     let commonNameHash: Int64
     /// The subject, for names that only their owner may have.
     let subject: PKI.DistinguishedName
+    /// The alternative names, for limits that may have changed and for ACME orders.
+    let names: [AlternativeName]
     let keyHash: [UInt8]
     /// What the caller must still be when it is recorded, besides what the task needs.
     let needs: Role
@@ -178,7 +180,7 @@ extension Authority {
             serial: serial, subject: subject.isEmpty ? "" : subject.slashNotation, commonName: commonName ?? "", profile: profile.name, node: owner,
             notBefore: notBefore, notAfter: notAfter, issuedAt: now, keyIsKept: keyIsKept, der: der)
         return PreparedCertificate(
-            record: record, commonNameHash: CommonNameHash.of(commonName ?? ""), subject: subject, keyHash: key.hash,
+            record: record, commonNameHash: CommonNameHash.of(commonName ?? ""), subject: subject, names: names, keyHash: key.hash,
             needs: Self.privilegedProfiles.contains(profile.name) || profile.isAuthority ? .admin : .node, mustBeNew: mustBeNew, keptKey: keptKey)
     }
 
@@ -196,7 +198,9 @@ extension Authority {
         }
         let names = try certificate.extensions.subjectAlternativeNames?.compactMap { AlternativeName($0) } ?? []
         // A renewal is a new issuance: names that were blocked or limited since are refused.
-        try NameRules(profile: profile, rules: self.rules, actor: actor).check(names)
+        let nameRules = NameRules(profile: profile, rules: self.rules, actor: actor)
+        try nameRules.check(names)
+        if !old.commonName.isEmpty { try nameRules.check(commonName: old.commonName) }
         let now = self.clock.now
         let end = min(now.advanced(byDays: try self.days(days, of: profile)), self.issuer.notAfter)
         return try self.sign(
@@ -218,7 +222,7 @@ extension Authority {
 
     /// SHA-256 of the SubjectPublicKeyInfo of a certificate's key.
     static func keyHash(of der: [UInt8]) throws -> [UInt8] {
-        try SubjectPublicKey(subjectPublicKeyInfo: self.publicKeyInfo(of: self.parse(der))).hash
+        try SubjectPublicKey.hash(self.parse(der).publicKey)
     }
 }
 
@@ -257,6 +261,11 @@ extension Commit {
         if let allowed = self.actor.node?.profiles, !self.actor.isAdmin, !allowed.contains(prepared.record.profile) {
             throw AuthorityError(.notAuthorised, "\(self.context.task) needs a node that may ask for the profile \(prepared.record.profile) (ca-ctl node limit)")
         }
+        if self.actor.node?.names != nil, let profile = self.state.profiles[prepared.record.profile] {
+            let nameRules = NameRules(profile: profile, rules: self.rules, actor: self.actor)
+            try nameRules.check(prepared.names)
+            if !prepared.record.commonName.isEmpty { try nameRules.check(commonName: prepared.record.commonName) }
+        }
         if try self.store.isBlocked(keyHash: prepared.keyHash) {
             throw AuthorityError.refused("Request refused: the key was revoked for keyCompromise; make a new one")
         }
@@ -267,10 +276,13 @@ extension Commit {
             }
         }
         if prepared.mustBeNew {
-            let live = try self.store.certificates(commonNameHash: prepared.commonNameHash, limit: 1_000).first {
-                $0.isLive(at: self.now) && PKI.DistinguishedName.parse($0.certificate.subject) == prepared.subject
+            try self.store.forEachCertificate(commonName: prepared.record.commonName) { status in
+                // A key folder belongs to a CN, whatever the rest of the name: it may not be written over while its certificate can be used.
+                let keepsFolder = prepared.keptKey != nil && status.certificate.keyIsKept && status.isLiveOrHeld(at: self.now)
+                let isSame = status.isLive(at: self.now) && PKI.DistinguishedName.parse(status.certificate.subject) == prepared.subject
+                if keepsFolder || isSame { throw AuthorityError(.certificateExists, status.certificate.subject) }
+                return true
             }
-            if live != nil { throw AuthorityError(.certificateExists, prepared.record.subject) }
         }
     }
 }

@@ -59,6 +59,12 @@ public struct CertificateStatus: Sendable, Equatable {
 
     /// Whether it is neither revoked, nor deleted, nor expired.
     public func isLive(at now: UnixTime) -> Bool { self.state(at: now) == "issued" }
+
+    /// Whether it is live, or would be if its hold were released.
+    func isLiveOrHeld(at now: UnixTime) -> Bool {
+        guard self.revocation == nil || self.revocation?.reason == .certificateHold else { return false }
+        return !self.certificate.isDeleted && self.certificate.notAfter >= now
+    }
 }
 
 /// The revocation of a serial number.

@@ -37,8 +37,15 @@ struct NameRules {
             try self.checkBlocked(.dns(commonName.lowercased()))
             try self.checkLimits(.dns(commonName.lowercased()))
         } else if commonName.utf8.contains(UInt8(ascii: "@")), let at = commonName.lastIndex(of: "@"), HostName.isHostName(String(commonName[at...].dropFirst())) {
+            try self.checkBlocked(.email(commonName))
             try self.checkLimits(.email(commonName))
         } else {
+            // TLS clients of old compare the CN with the host: what is meant as one has to be one.
+            if self.profile.extendedKeyUsage.contains(.serverAuth), commonName.contains("."), !commonName.contains(" "),
+                IPAddress.octets(commonName) == nil, let fault = HostName.fault(commonName.lowercased(), allowsWildcard: true)
+            {
+                throw AuthorityError.refused("Request refused: '\(commonName)': \(fault)")
+            }
             guard self.profile.permits(otherName: commonName), self.actor.node?.names?.contains(where: { $0.matches(commonName) }) ?? true else {
                 throw self.outsideLimits(commonName)
             }

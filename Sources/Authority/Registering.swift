@@ -43,6 +43,15 @@ extension Authority {
     /// - Throws: `registrationClosed` unless the window is open for this CN now.
     public func checkOpen(_ commonName: String) throws { try self.state.checkWindow(commonName, now: self.clock.now) }
 
+    /// Whether a token was ever this CA's and was not revoked: what `register` on port 5000 asks of a node that is one already.
+    ///
+    /// - Throws: `invalidSeed` where it is not.
+    public func checkKnown(token: String) throws -> RegistrationProof {
+        let hash = Self.hash(token: token)
+        guard let known = self.state.tokens[hash], !known.isRevoked else { throw AuthorityError(.invalidSeed, "") }
+        return .token(hash: hash)
+    }
+
     /// Checks a registration before any key is made for it.
     public func checkRegistration(_ request: RegistrationRequest, proof: RegistrationProof, caller: Caller) throws -> CertificateProfile {
         let now = self.clock.now
@@ -144,6 +153,7 @@ extension Commit {
         self.actor = authority.registering(caller)
         defer { self.actor = stranger }
         try self.check(prepared, in: authority)
+        try self.checkAdminName(of: prepared, proof: proof)
 
         let earlier = self.state.node(commonName: request.commonName)
         var node = Node(
@@ -166,6 +176,15 @@ extension Commit {
             target: prepared.record.subject, serial: prepared.record.serial,
             detail: "node \(node.commonName) registered with \(proof.text), profile \(request.profile), bound to \(caller.binding?.text ?? "nothing")")
         return node
+    }
+
+    /// A listed admin's name that no live node carries is given only to whoever the operator named: else a token would be worth role A.
+    private func checkAdminName(of prepared: PreparedCertificate, proof: RegistrationProof) throws {
+        let reservation = self.state.reservation(of: prepared.subject)
+        guard reservation.isReserved, reservation.owner == nil else { return }
+        if case .token(let hash) = proof, let token = self.state.tokens[hash], token.kind == .oneTime, token.commonName != nil { return }
+        throw AuthorityError.refused(
+            "Request refused: \(prepared.subject) is the name of a listed admin; on the CA's host run: ca-ctl registrar open --cn \(prepared.record.commonName)")
     }
 
     private mutating func spend(_ proof: RegistrationProof) throws {

@@ -10,7 +10,7 @@ extension Commit {
         guard let certificate = try self.store.certificate(old) else { throw AuthorityError(.certificateNotFound, old.decimal) }
         let status = CertificateStatus(certificate: certificate, revocation: try self.store.revocation(old))
         guard status.revocation == nil, !certificate.isDeleted else { throw AuthorityError(.nodeIsRevoked, certificate.subject) }
-        if Authority.privilegedProfiles.contains(certificate.profile), !self.actor.isAdmin, self.actor.node?.serial != old {
+        if prepared.needs >= .admin, !self.actor.isAdmin, self.actor.node?.serial != old {
             throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(Role.admin.text) for the profile \(certificate.profile)")
         }
         try self.insert(prepared, in: authority, detail: "renews \(old.hexadecimal)")

@@ -22,7 +22,8 @@ extension Commit {
         let number = max(self.state.crlNumber + 1, self.now.seconds.multipliedReportingOverflow(by: 1_000_000).partialValue)
         let plan = PlannedRevocationList(
             number: number, thisUpdate: self.now, nextUpdate: self.now.advanced(bySeconds: self.rules.crlValidity),
-            dropsExpiredBefore: self.state.scheduledCRLTime)
+            // A list from a clock that ran ahead must not take entries away that have not expired.
+            dropsExpiredBefore: self.state.scheduledCRLTime.map { min($0, self.now) })
         try self.store.set(.crlNumber, String(number))
         self.state.crlNumber = number
         if scheduled {

@@ -4,7 +4,8 @@ import PKI
 public import RevocationFormats
 
 extension Commit {
-    /// Revokes what `selector` means: by serial number one certificate, by name all live ones (the older ones as superseded).
+    /// Revokes what `selector` means: by serial number one certificate, by name all live and held ones. As superseded all but the newest,
+    /// which is what superseded the others; one that stands alone is taken.
     ///
     /// A held certificate can be revoked for good, keyCompromise replaces a weaker reason, any other repeat changes nothing.
     public mutating func revoke(_ selector: Selector, reason: CRLReason) throws {
@@ -13,10 +14,11 @@ extension Commit {
         }
         let found = try self.store.certificates(selector, for: self.actor)
         guard let newest = found.first else { throw AuthorityError(.certificateNotFound, selector.text) }
-        var targets = found.filter { $0.isLive(at: self.now) }
-        // With nothing live left, the newest is meant: a repeat, a held one, or an expired one.
+        var targets = found.filter { $0.isLiveOrHeld(at: self.now) }
+        if reason == .superseded, targets.count > 1 { targets.removeFirst() }
+        // With nothing live left, the newest is meant: a repeat or an expired one.
         if targets.isEmpty { targets = [newest] }
-        for (index, target) in targets.enumerated() { try self.revoke(target, reason: index == 0 ? reason : .superseded) }
+        for target in targets { try self.revoke(target, reason: reason) }
     }
 
     mutating func revoke(_ target: CertificateStatus, reason: CRLReason) throws {
@@ -43,19 +45,25 @@ extension Commit {
         self.wantsCRL = true
     }
 
-    /// Releases a held certificate; with `revocation.release: any` whatever is not a compromise.
+    /// Releases a held certificate, by name every held one; with `revocation.release: any` whatever is not a compromise.
     public mutating func unrevoke(_ selector: Selector) throws {
         let found = try self.store.certificates(selector, for: self.actor)
         guard !found.isEmpty else { throw AuthorityError(.certificateNotFound, selector.text) }
-        guard let target = found.first(where: { $0.revocation != nil }), let revocation = target.revocation else {
+        let revoked = found.filter { $0.revocation != nil }
+        guard let newest = revoked.first, let reason = newest.revocation?.reason else {
             throw AuthorityError.refused("Request refused: \(selector.text) is not revoked")
         }
+        var targets = revoked.filter { $0.revocation?.reason == .certificateHold && !$0.certificate.isDeleted }
         let compromises: Set<CRLReason> = [.keyCompromise, .cACompromise, .aACompromise]
-        let releasable = self.rules.release == .any ? !compromises.contains(revocation.reason) : revocation.reason == .certificateHold
-        guard releasable else {
-            throw AuthorityError.refused(
-                "Request refused: \(selector.text) is revoked for \(revocation.reason.name); only certificateHold can be released")
+        if targets.isEmpty, self.rules.release == .any, !compromises.contains(reason), !newest.certificate.isDeleted { targets = [newest] }
+        guard !targets.isEmpty else {
+            throw AuthorityError.refused("Request refused: \(selector.text) is revoked for \(reason.name); only certificateHold can be released")
         }
+        for target in targets { try self.release(target) }
+    }
+
+    private mutating func release(_ target: CertificateStatus) throws {
+        guard let revocation = target.revocation else { return }
         let certificate = target.certificate
         try self.store.removeRevocation(certificate.serial)
         if var node = self.state.nodes.values.first(where: { $0.serial == certificate.serial && $0.state == .revoked }), self.mayLiveAgain(node) {
@@ -88,6 +96,12 @@ extension Commit {
         if let node { try self.end(node) }
         let folders = authority.nodeFolders
         for commonName in Set(found.filter(\.certificate.keyIsKept).map(\.certificate.commonName)) {
+            var isStillUsed = false
+            try self.store.forEachCertificate(commonName: commonName) { status in
+                isStillUsed = status.certificate.keyIsKept && !status.certificate.isDeleted
+                return !isStillUsed
+            }
+            if isStillUsed { continue }
             // After the commit: a key is destroyed only once its certificate is gone for good. What cannot be removed is found by `doctor`.
             self.followUps.append { try? folders.remove(commonName: commonName) }
         }

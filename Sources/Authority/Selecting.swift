@@ -57,8 +57,28 @@ extension StoreReader {
         guard let commonName = selector.commonName else {
             throw AuthorityError(.invalidParameter, "Invalid dn parameter: a name without a CN cannot be looked up; give the serial")
         }
-        return try self.certificates(commonNameHash: CommonNameHash.of(commonName), limit: 1_000).filter {
-            !$0.certificate.isDeleted && selector.matches($0.certificate) && (actor.owns($0.certificate.node) || actor.node?.serial == $0.certificate.serial)
+        var found: [CertificateStatus] = []
+        try self.forEachCertificate(commonName: commonName) { status in
+            let certificate = status.certificate
+            if !certificate.isDeleted, actor.owns(certificate.node) || actor.node?.serial == certificate.serial, selector.matches(certificate) { found.append(status) }
+            return true
+        }
+        return found
+    }
+
+    /// Calls `body` with the certificates whose CN is `commonName`, newest first, deleted ones included, until it returns false.
+    ///
+    /// In pages and without an end: nobody's certificates may hide behind others of the same CN.
+    func forEachCertificate(commonName: String, _ body: (CertificateStatus) throws -> Bool) throws {
+        let wanted = PKI.DistinguishedName.normalised(commonName)
+        var position: SerialNumber?
+        while true {
+            let page = try self.certificates(commonNameHash: CommonNameHash.of(commonName), before: position, limit: 500)
+            for status in page where PKI.DistinguishedName.normalised(status.certificate.commonName) == wanted {
+                guard try body(status) else { return }
+            }
+            guard page.count == 500, let last = page.last else { return }
+            position = last.certificate.serial
         }
     }
 

@@ -162,7 +162,14 @@ struct SubjectPublicKey: Sendable {
         do { self.publicKey = try Certificate.PublicKey(derEncoded: node) } catch {
             throw AuthorityError(.csr, "the public key is not a valid point or number", cause: String(describing: error))
         }
-        self.hash = Array(SHA256.hash(data: node.encodedBytes))
+        self.hash = try Self.hash(self.publicKey)
+    }
+
+    /// SHA-256 of the one encoding that this CA gives a key, whatever notation it came in: else a blocked key returns in another one.
+    static func hash(_ key: Certificate.PublicKey) throws -> [UInt8] {
+        var serializer = DER.Serializer()
+        try serializer.serialize(key)
+        return Array(SHA256.hash(data: serializer.serializedBytes))
     }
 
     /// Modulus and exponent of an RSA key (RFC 8017 A.1.1); NIST SP 800-56B asks for an odd exponent of at least 65537.

@@ -16,8 +16,9 @@ public protocol Store: AnyObject, Sendable {
 /// Reading one snapshot of a store.
 public protocol StoreReader {
     func certificate(_ serial: SerialNumber) throws -> CertificateRecord?
-    /// Certificates whose common name has this hash, newest first, deleted ones included; callers compare the names themselves.
-    func certificates(commonNameHash: Int64, limit: Int) throws -> [CertificateStatus]
+    /// A page of the certificates whose common name has this hash, newest first, those issued before `before` where it is given, deleted
+    /// ones included; callers compare the names themselves.
+    func certificates(commonNameHash: Int64, before: SerialNumber?, limit: Int) throws -> [CertificateStatus]
     /// A page in the order of issue, beginning after `after`; only those that `node` asked for where it is given.
     func certificates(after: SerialNumber?, node: NodeID?, limit: Int) throws -> [CertificateStatus]
     /// How many certificates were ever issued.

@@ -11,19 +11,19 @@ public struct JSONColumn: Sendable {
     /// - Parameters:
     ///   - title: the heading.
     ///   - cell: the text for one object of the list.
-    public init(_ title: String, isNumber: Bool = false, isProse: Bool = false, cell: @escaping @Sendable (JSON) -> String) {
-        self.column = TextTable.Column(title, isNumber: isNumber, isProse: isProse)
+    public init(_ title: String, isNumber: Bool = false, isProse: Bool = false, least: Int = 12, cell: @escaping @Sendable (JSON) -> String) {
+        self.column = TextTable.Column(title, isNumber: isNumber, isProse: isProse, least: least)
         self.cell = cell
     }
 
     /// The member of that name, as text.
-    public init(_ title: String, _ member: String, isNumber: Bool = false, isProse: Bool = false) {
-        self.init(title, isNumber: isNumber, isProse: isProse) { $0[member].map(JSONText.plain) ?? "" }
+    public init(_ title: String, _ member: String, isNumber: Bool = false, isProse: Bool = false, least: Int = 12) {
+        self.init(title, isNumber: isNumber, isProse: isProse, least: least) { $0[member].map(JSONText.plain) ?? "" }
     }
 
     /// The member of that name, a time, with how far away it is.
     public init(_ title: String, time member: String, now: UnixTime) {
-        self.init(title, isProse: true) { $0[member].map { HumanTime.point(JSONText.plain($0), now: now) } ?? "" }
+        self.init(title, isProse: true, least: 20) { $0[member].map { HumanTime.point(JSONText.plain($0), now: now) } ?? "" }
     }
 }
 

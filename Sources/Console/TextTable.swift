@@ -9,18 +9,21 @@ public struct TextTable: Sendable {
         public var isNumber: Bool
         /// Prose gives up its width before serial numbers and paths do.
         public var isProse: Bool
+        /// Prose is not made narrower than this as long as another column can give; a time fits into 20.
+        public var least: Int
 
-        public init(_ title: String, isNumber: Bool = false, isProse: Bool = false) {
+        public init(_ title: String, isNumber: Bool = false, isProse: Bool = false, least: Int = 12) {
             self.title = title
             self.isNumber = isNumber
             self.isProse = isProse
+            self.least = least
         }
     }
 
     /// The blank columns between two columns of text.
     private static let gap = 2
-    /// Prose is not made narrower than this as long as another column can give.
-    private static let narrowProse = 12
+    /// When prose alone cannot give enough, no column is made narrower than this as long as another is wider.
+    private static let narrow = 12
 
     public let columns: [Column]
     /// Whether the titles stand above.
@@ -49,15 +52,15 @@ public struct TextTable: Sendable {
     private func fit(natural: [Int], into width: Int) -> [Int] {
         var widths = natural
         var excess = widths.reduce(0, +) + Self.gap * max(0, widths.count - 1) - max(width, 1)
-        func shrink(_ candidates: [Int], least: Int) {
-            while excess > 0, let widest = candidates.max(by: { widths[$0] < widths[$1] }), widths[widest] > least {
+        func shrink(_ candidates: [Int], least: (Int) -> Int) {
+            while excess > 0, let widest = candidates.filter({ widths[$0] > least($0) }).max(by: { widths[$0] < widths[$1] }) {
                 widths[widest] -= 1
                 excess -= 1
             }
         }
-        shrink(columns.indices.filter { columns[$0].isProse }, least: Self.narrowProse)
-        shrink(Array(columns.indices), least: Self.narrowProse)
-        shrink(Array(columns.indices), least: 1)
+        shrink(columns.indices.filter { columns[$0].isProse }) { columns[$0].least }
+        shrink(Array(columns.indices)) { _ in Self.narrow }
+        shrink(Array(columns.indices)) { _ in 1 }
         return widths
     }
 

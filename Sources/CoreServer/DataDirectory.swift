@@ -31,17 +31,17 @@ public struct DataDirectory: Sendable {
 }
 
 /// `nodes/<cn>/`: keys that the CA made for others.
-struct NodeDirectories: NodeFolders {
-    let root: String
+package struct NodeDirectories: NodeFolders {
+    package let root: String
 
-    func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
+    package func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
         let folder = self.root + "/" + Self.folderName(commonName)
         try PrivateDirectory.create(folder)
         try PrivateFile.write(keyPEM, to: folder + "/key.pem")
         try DurableFile.write(Array(certificatePEM.utf8), to: folder + "/cert.pem", mode: 0o600)
     }
 
-    func remove(commonName: String) throws {
+    package func remove(commonName: String) throws {
         let folder = self.root + "/" + Self.folderName(commonName)
         try DurableFile.remove(folder + "/key.pem")
         try DurableFile.remove(folder + "/cert.pem")
@@ -50,7 +50,7 @@ struct NodeDirectories: NodeFolders {
 
     /// A name that cannot leave its folder, hide, or meet another one on case: lower-case host names stand for themselves, every other
     /// byte is `%` and two hexadecimal digits; long names end in their hash.
-    static func folderName(_ commonName: String) -> String {
+    package static func folderName(_ commonName: String) -> String {
         var name = ""
         for (index, byte) in commonName.utf8.enumerated() {
             switch byte {

@@ -207,6 +207,8 @@ public enum Initialise {
         for suffix in ["", "-wal", "-shm"] where unlink(directory.database + suffix) != 0 && errno != ENOENT {
             throw CoreError("Cannot remove \(directory.database + suffix): \(String(cString: strerror(errno)))")
         }
+        // SQLite gives its files the mode of the first one, whatever the umask is.
+        try PrivateFile.write([], to: directory.database)
         let store = try SQLiteStore(path: directory.database)
         try store.write { writer in
             try writer.set(.authorityFingerprint, issuer.fingerprint)

@@ -232,10 +232,11 @@ extension DistinguishedName {
         return names.isEmpty ? nil : DistinguishedName(relativeNames: names)
     }
 
-    /// Whether a known attribute type and an equals sign stand at `index`.
-    private static func attributeStarts(_ bytes: [UInt8], at index: Int) -> Bool {
+    /// Whether a known attribute type and an equals sign stand at `index`; RFC 2253 text may have spaces around the type.
+    private static func attributeStarts(_ bytes: [UInt8], at index: Int, spaced: Bool = false) -> Bool {
         guard let equals = bytes[index...].prefix(64).firstIndex(of: UInt8(ascii: "=")) else { return false }
-        return AttributeType(name: String(decoding: bytes[index..<equals], as: UTF8.self)) != nil
+        let type = spaced ? self.trimmed(bytes[index..<equals]) : bytes[index..<equals]
+        return AttributeType(name: String(decoding: type, as: UTF8.self)) != nil
     }
 
     private static func parseRFC4514(_ bytes: [UInt8]) -> DistinguishedName? {
@@ -292,7 +293,7 @@ extension DistinguishedName {
                 if quoted {
                     value.append(byte)
                     index += 1
-                } else if byte == UInt8(ascii: "+"), !self.attributeStarts(bytes, at: index + 1) {
+                } else if byte == UInt8(ascii: "+"), !self.attributeStarts(bytes, at: index + 1, spaced: true) {
                     value.append(byte)
                     index += 1
                     kept = value.count

@@ -83,9 +83,12 @@ public struct UnixTime: Hashable, Sendable, Comparable {
             guard index + 6 == bytes.count, bytes[index + 3] == UInt8(ascii: ":"), let hours = number(index + 1..<index + 3),
                 let minutes = number(index + 4..<index + 6)
             else { return nil }
+            guard hours < 24, minutes < 60 else { return nil }
             offset = (hours * 60 + minutes) * 60 * (bytes[index] == UInt8(ascii: "+") ? 1 : -1)
         default: return nil
         }
+        // February has no 30th: the day must come back as it went in.
+        guard UnixTime(civilYear: year, month: month, day: day, secondOfDay: 0).civil.day == Int(day) else { return nil }
         self.init(civilYear: year, month: month, day: day, secondOfDay: hour * 3_600 + minute * 60 + second - offset)
     }
 

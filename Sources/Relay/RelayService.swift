@@ -100,7 +100,7 @@ private enum RelayService {
         let round = min(1_000_000_000, notifier.watchdogInterval.map { nanoseconds($0) / 3 } ?? .max)
         var events: [RelayEvent] = []
         var status = ""
-        var nextRound = MonotonicTime.now
+        var nextRound = MonotonicTime(nanoseconds: MonotonicTime.now.nanoseconds &+ round)
         while relay.events.take(upTo: 64, into: &events, within: MonotonicTime.now.nanoseconds(until: nextRound)) {
             for event in events {
                 switch event {

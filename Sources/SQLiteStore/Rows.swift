@@ -51,18 +51,21 @@ struct Rows: StoreWriter {
         return try Row.fetchOne(statement, arguments: [Data(serial.paddedBytes)]).map { try self.certificate($0) }
     }
 
-    func certificates(commonNameHash: Int64, limit: Int) throws -> [CertificateStatus] {
-        let statement = try self.database.cachedStatement(sql: Self.statusQuery + "WHERE c.name_hash = ? ORDER BY c.id DESC LIMIT ?")
-        return try Row.fetchAll(statement, arguments: [commonNameHash, limit]).map { try self.status($0) }
+    func certificates(commonNameHash: Int64, before: SerialNumber?, limit: Int) throws -> [CertificateStatus] {
+        let end = try before.map { try self.position(of: $0) } ?? Int64.max
+        let statement = try self.database.cachedStatement(sql: Self.statusQuery + "WHERE c.name_hash = ? AND c.id < ? ORDER BY c.id DESC LIMIT ?")
+        return try Row.fetchAll(statement, arguments: [commonNameHash, end, limit]).map { try self.status($0) }
+    }
+
+    /// Where a certificate stands in the order of issue.
+    private func position(of serial: SerialNumber) throws -> Int64 {
+        let statement = try self.database.cachedStatement(sql: "SELECT id FROM certificate WHERE serial = ?")
+        guard let id = try Int64.fetchOne(statement, arguments: [Data(serial.paddedBytes)]) else { throw AuthorityError(.certificateNotFound, serial.decimal) }
+        return id
     }
 
     func certificates(after: SerialNumber?, node: NodeID?, limit: Int) throws -> [CertificateStatus] {
-        var position: Int64 = 0
-        if let after {
-            let statement = try self.database.cachedStatement(sql: "SELECT id FROM certificate WHERE serial = ?")
-            guard let id = try Int64.fetchOne(statement, arguments: [Data(after.paddedBytes)]) else { throw AuthorityError(.certificateNotFound, after.decimal) }
-            position = id
-        }
+        let position = try after.map { try self.position(of: $0) } ?? 0
         if let node {
             let statement = try self.database.cachedStatement(sql: Self.statusQuery + "WHERE c.node = ? AND c.id > ? ORDER BY c.id LIMIT ?")
             return try Row.fetchAll(statement, arguments: [node.rawValue, position, limit]).map { try self.status($0) }

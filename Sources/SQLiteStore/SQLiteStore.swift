@@ -28,6 +28,8 @@ public final class SQLiteStore: Store {
             if try self.pool.read({ try migrator.hasBeenSuperseded($0) }) {
                 throw AuthorityError(.storage, "The store was written by a newer version of uPKI CA; start that version")
             }
+            // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: then a power cut takes acknowledged commits away.
+            try self.pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try migrator.migrate(self.pool)
             self.checkpointer = try DatabaseQueue(path: path, configuration: Self.configuration(readers: 1))
         } catch let error as AuthorityError {
@@ -44,7 +46,7 @@ public final class SQLiteStore: Store {
         // Below the four seconds within which every answer goes out.
         configuration.busyMode = .timeout(2)
         configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")
+            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")
         }
         return configuration
     }
@@ -84,6 +86,15 @@ public final class SQLiteStore: Store {
             // First without any lock that the writer needs; then, on a log that is nearly empty, with it.
             _ = try database.checkpoint(.passive)
             if size > Self.walLimit / 2 { _ = try? database.checkpoint(.restart) }
+        } }
+    }
+
+    /// What the writing connection itself says of its journal mode and its `synchronous` (2 is FULL); both are its own, not the file's.
+    package func durability() throws -> (journalMode: String, synchronous: Int) {
+        try self.translating { try self.pool.writeWithoutTransaction { database in
+            (
+                try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "", try Int.fetchOne(database, sql: "PRAGMA synchronous") ?? -1
+            )
         } }
     }
 

@@ -14,7 +14,7 @@ extension Task {
         guard case .object = jwk else { throw Parameters.wrong("jwk", "is an object") }
         let account = AcmeAccount(
             id: try parameters.identifier("account_id"), node: NodeID(0), jwk: jwk.text, contact: JSON.array(try parameters.list("contact", atMost: 100)).text,
-            status: try parameters.status(of: AcmeStatus.account, else: "valid"), createdAt: try parameters.optionalString("created_at") ?? "")
+            status: try parameters.status(of: AcmeStatus.account, else: "valid"), createdAt: try parameters.shortText("created_at") ?? "")
         return call.change(needs: .node) { commit in
             var account = account
             account.node = try commit.owner()
@@ -50,7 +50,7 @@ extension Task {
         let order = AcmeOrder(
             id: try parameters.identifier("order_id"), node: NodeID(0), accountID: try parameters.identifier("account_id"),
             identifiers: try parameters.identifiers(), status: try parameters.status(of: AcmeStatus.order, else: "pending"),
-            notBefore: try parameters.optionalString("not_before"), notAfter: try parameters.optionalString("not_after"), serial: nil)
+            notBefore: try parameters.shortText("not_before"), notAfter: try parameters.shortText("not_after"), serial: nil)
         return call.change(needs: .node) { commit in
             var order = order
             order.node = try commit.owner()
@@ -173,10 +173,18 @@ extension Call {
 }
 
 extension Parameters {
-    /// An id of a client's own making: 1 to 256 bytes of any text.
+    /// An id of a client's own making: 1 to 256 bytes of text without control characters.
     fileprivate func identifier(_ name: String) throws -> String {
-        let text = try self.string(name)
-        guard text.utf8.count <= 256 else { throw Self.wrong(name, "has at most 256 bytes") }
+        guard let text = try self.shortText(name) else { throw Refusal(.missingParameter, "Missing \(name) parameter") }
+        return text
+    }
+
+    /// Text of at most 256 bytes without control characters, or nil where the parameter is absent, null or empty.
+    fileprivate func shortText(_ name: String) throws -> String? {
+        guard let text = try self.optionalString(name) else { return nil }
+        guard text.utf8.count <= 256, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+            throw Self.wrong(name, "has at most 256 bytes and no control characters")
+        }
         return text
     }
 

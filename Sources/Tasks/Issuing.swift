@@ -77,7 +77,10 @@ extension Call {
     ///
     /// A token costs a hash; the seed itself costs a scrypt on a thread of its own, and is refused where it would cross a network in clear.
     func withProof(seed: String, commonName: String, _ next: @escaping @Sendable (Call, RegistrationProof) throws -> Step) throws -> Step {
-        if self.services.seeds.isToken(seed) { return try next(self, try self.authority.check(token: seed, commonName: commonName)) }
+        if self.services.seeds.isToken(seed) {
+            let opensNothing = self.context.caller.channel == .front
+            return try next(self, opensNothing ? try self.authority.checkKnown(token: seed) : try self.authority.check(token: seed, commonName: commonName))
+        }
         guard self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear else {
             throw Refusal(
                 .invalidSeed,

@@ -20,7 +20,7 @@ extension Task {
     static let openRegistration = local("open_registration", changes: true) { call in
         let seconds = try call.parameters.optionalInteger("seconds", in: 1...31_536_000) ?? 86_400
         let remaining = try call.parameters.optionalInteger("max", in: 1...1_000_000).map { Int($0) }
-        let commonName = try call.parameters.optionalString("cn")
+        let commonName = try call.parameters.optionalString("cn") == nil ? nil : call.parameters.commonName()
         let token = try call.services.seeds.oneTimeToken()
         return call.change(needs: .local) { commit in
             try commit.openRegistration(

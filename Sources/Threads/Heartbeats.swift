@@ -5,7 +5,7 @@ import Synchronization
 public final class LoopBeat: Sendable {
     public let name: String
     /// Passes so far, shifted left by one; the lowest bit says that the loop waits for work.
-    private let state = Atomic<UInt64>(1)
+    private let state = Atomic<UInt64>(0)
 
     init(name: String) {
         self.name = name

@@ -103,7 +103,11 @@ public struct Refusal: Error, Sendable, Equatable {
     private static func oneLine(_ text: String) -> String {
         var line = String.UnicodeScalarView()
         for scalar in text.unicodeScalars.prefix(1_000) {
-            line.append(scalar.value < 0x20 || scalar.value == 0x7f || (0x2028...0x202e).contains(scalar.value) ? "?" : scalar)
+            switch scalar.value {
+            // Controls of both sets (0x9b begins a terminal's commands), line ends and changes of direction.
+            case 0..<0x20, 0x7f..<0xa0, 0x200e, 0x200f, 0x2028...0x202e, 0x2066...0x2069: line.append("?")
+            default: line.append(scalar)
+            }
         }
         return String(line)
     }

@@ -15,25 +15,6 @@ struct CACore: ParsableCommand {
         version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, Export.self, Token.self])
 }
 
-/// How every command logs.
-struct LogOptions: ParsableArguments {
-    @Option(help: "How log lines look: auto, plain or json.")
-    var logFormat = "auto"
-
-    @Option(help: "The least important level that is logged: trace, debug, info, notice, warning, error or critical.")
-    var logLevel = "info"
-
-    func validate() throws {
-        guard ProgramLog.Format(rawValue: self.logFormat) != nil else { throw ValidationError("--log-format is auto, plain or json") }
-        guard Logger.Level(rawValue: self.logLevel) != nil else { throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))") }
-    }
-
-    func start(_ program: String) -> Logger {
-        ProgramLog.bootstrap(program: program, format: ProgramLog.Format(rawValue: self.logFormat) ?? .auto, level: Logger.Level(rawValue: self.logLevel) ?? .info)
-        return Logger(label: program)
-    }
-}
-
 /// Runs what may fail, and turns the failure into one line and exit code 1.
 func orOneLine(_ log: Logger, _ body: () throws -> Void) throws {
     do { try body() } catch let code as ExitCode { throw code } catch {

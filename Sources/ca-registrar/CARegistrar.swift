@@ -1,6 +1,7 @@
 // The command line of ca-registrar.
 import ArgumentParser
-import Glibc
+import Logging
+import ProgramLog
 import Relay
 
 struct CARegistrar: ParsableCommand {
@@ -19,12 +20,11 @@ struct CARegistrar: ParsableCommand {
     @Option(help: "The folder with ca-core's sockets registrar.sock and events.sock.")
     var runDir: String
 
+    @OptionGroup var logging: LogOptions
+
     func run() throws {
-        let log: RelayLog = { level, line in
-            let text = "\(level.rawValue): \(line)\n"
-            // One write a line, so that lines of several threads do not mix; a log that cannot be written is lost.
-            _ = text.withCString { write(STDERR_FILENO, $0, strlen($0)) }
-        }
+        let logger = self.logging.start("ca-registrar")
+        let log: RelayLog = { level, line in logger.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)") }
         let listeners: [RelayListener]
         do {
             listeners = try listen.map { try RelayListener(endpoint: $0) }

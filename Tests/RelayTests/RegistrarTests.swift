@@ -126,9 +126,9 @@ struct RegistrarTests {
     func programClosed() throws {
         let core = try FakeCore(path: "\(directory.path)/registrar.sock", eventsPath: eventsPath) { _ in Array(closed.utf8) }
         defer { core.stop() }
-        let program = try Program(["--listen", "tcp://127.0.0.1:*", "--run-dir", directory.path])
+        let program = try Program(["--listen", "tcp://127.0.0.1:*", "--run-dir", directory.path, "--log-format", "plain"])
         #expect(try program.wait() == 0)
-        #expect(program.errors.hasSuffix("info: registration is closed: closed by the operator\n"))
+        #expect(program.errors.hasSuffix("registration is closed: closed by the operator\n"))
         #expect(!program.errors.contains("listening"))
     }
 
@@ -166,9 +166,9 @@ struct RegistrarTests {
         let squatter = try ZMQSocket(.router, in: context)
         try squatter.bind("tcp://127.0.0.1:*")
         let taken = try squatter.lastEndpoint
-        let program = try Program(["--listen", taken, "--run-dir", directory.path])
+        let program = try Program(["--listen", taken, "--run-dir", directory.path, "--log-format", "plain"])
         #expect(try program.wait() == 1)
-        #expect(program.errors.contains("error: cannot listen on \(taken.dropFirst(6)): port "))
+        #expect(program.errors.contains("cannot listen on \(taken.dropFirst(6)): port "))
         let wrong = try Program(["--listen", "5001", "--run-dir", directory.path])
         #expect(try wrong.wait() == 64)
         #expect(wrong.errors.contains("a relay listens on tcp://ADDRESS:PORT, not on 5001"))

@@ -246,7 +246,7 @@ struct RelayTests {
         for number in 0..<10 { #expect(try dealer.hear() == ["answer to early \(number)"]) }
         first.stop()
         try test.waitForLog("ca-core is gone")
-        #expect(test.relay.statusText.contains("ca-core does not answer"))
+        #expect(test.settles { _ in test.relay.statusText.contains("ca-core does not answer") })
         for number in 0..<10 { try dealer.say("between \(number)") }
         let second = try FakeCore(path: corePath, instance: "two", respond: echo)
         defer { second.stop() }

@@ -51,7 +51,8 @@ func load(
             var part = Part()
             do {
                 try run(
-                    share: stride(from: connection, to: frames.count, by: connections), frames: frames, endpoint: endpoint, context: context,
+                    share: stride(from: connection, to: frames.count, by: connections), frames: frames, endpoint: endpoint,
+                    context: context,
                     inFlight: max(1, inFlight / connections)
                 ) { number, latency, answer in
                     part.latencies.append(latency)
@@ -98,7 +99,9 @@ private func run(
     }
     for _ in 0..<inFlight { try sendNext() }
     while !sentAt.isEmpty {
-        guard let message = try socket.receive(limits) else { throw BenchError(description: "no answer within 10 s; \(sentAt.count) are open") }
+        guard let message = try socket.receive(limits) else {
+            throw BenchError(description: "no answer within 10 s; \(sentAt.count) are open")
+        }
         guard message.parts.count == 3, message.parts[0].count == 8 else { throw BenchError(description: "an answer that fits no request") }
         let number = Int(message.parts[0].enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) })
         guard let sent = sentAt.removeValue(forKey: number) else { throw BenchError(description: "a second answer to request \(number)") }

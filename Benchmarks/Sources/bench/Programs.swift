@@ -5,17 +5,20 @@ import UPKIProtocol
 import ZeroMQ
 
 /// Runs a program to its end.
-func output(of program: String, _ arguments: [String]) throws -> String {
+func output(of program: String, _ arguments: [String], quietly: Bool = false) throws -> String {
     let process = Process()
     let pipe = Pipe()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = pipe
+    if quietly { process.standardError = FileHandle.nullDevice }
     try process.run()
     let bytes = pipe.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
-    guard process.terminationStatus == 0 else { throw BenchError(description: "\(program) \(arguments) ended with \(process.terminationStatus)") }
+    guard process.terminationStatus == 0 else {
+        throw BenchError(description: "\(program) \(arguments) ended with \(process.terminationStatus)")
+    }
     return String(decoding: bytes, as: UTF8.self)
 }
 
@@ -32,9 +35,16 @@ final class BenchCA {
         guard mkdtemp(&template) != nil else { throw BenchError(description: "no temporary directory") }
         self.directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         self.port = try Self.freePort()
-        let made = try output(of: "\(programs)/ca-core", ["init", "--data-dir", "\(self.directory)/data"])
-        guard let token = try JSON(parsing: Array(made.utf8))["token"]?.stringValue else { throw BenchError(description: "init gave no token") }
-        self.token = token
+        do {
+            let made = try output(of: "\(programs)/ca-core", ["init", "--data-dir", "\(self.directory)/data"], quietly: true)
+            guard let token = try JSON(parsing: Array(made.utf8))["token"]?.stringValue else {
+                throw BenchError(description: "init gave no token")
+            }
+            self.token = token
+        } catch {
+            try? FileManager.default.removeItem(atPath: self.directory)
+            throw error
+        }
         let log = "\(self.directory)/log"
         guard FileManager.default.createFile(atPath: log, contents: nil), let file = FileHandle(forWritingAtPath: log) else {
             throw BenchError(description: "no log")
@@ -63,7 +73,8 @@ final class BenchCA {
         options.receiveTimeoutMilliseconds = 5_000
         let socket = try ZMQSocket(.dealer, in: context, options: options)
         try socket.connect("tcp://127.0.0.1:\(self.port + 1)")
-        let request = Request(task: "register", parameters: Parameters([.init("seed", .string(self.token)), .init("cn", "bench.example.com")]))
+        let request = Request(
+            task: "register", parameters: Parameters([.init("seed", .string(self.token)), .init("cn", "bench.example.com")]))
         try socket.send(parts: [[], request.frame])
         guard let answer = try socket.receive(ZMQReceiveLimits(parts: 2, bytes: 1 << 20))?.parts.last else {
             throw BenchError(description: "register was not answered")
@@ -77,13 +88,15 @@ final class BenchCA {
         return entries.compactMap { entry -> (String, Int)? in
             guard Int(entry) != nil, let command = FileManager.default.contents(atPath: "/proc/\(entry)/cmdline") else { return nil }
             let words = String(decoding: command, as: UTF8.self).split(separator: "\0").map(String.init)
-            guard words.contains("\(self.directory)/run"), let rollup = try? String(contentsOfFile: "/proc/\(entry)/smaps_rollup", encoding: .utf8) else {
+            guard words.contains("\(self.directory)/run"),
+                let rollup = try? String(contentsOfFile: "/proc/\(entry)/smaps_rollup", encoding: .utf8)
+            else {
                 return nil
             }
             let line = rollup.split(separator: "\n").first { $0.hasPrefix("Pss:") }
             let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
             let name = (words[0] as NSString).lastPathComponent
-            return (words.count > 1 ? "\(name) \(words[1])" : name, kilobytes)
+            return (words.count > 1 && !words[1].hasPrefix("-") ? "\(name) \(words[1])" : name, kilobytes)
         }.sorted { $0.0 < $1.0 }
     }
 

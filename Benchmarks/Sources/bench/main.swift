@@ -17,7 +17,9 @@ struct Options {
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
         func number(_ name: String) throws -> Int {
-            guard let text = rest.popFirst(), let value = Int(text), value > 0 else { throw BenchError(description: "\(name) wants a number") }
+            guard let text = rest.popFirst(), let value = Int(text), value > 0 else {
+                throw BenchError(description: "\(name) wants a number")
+            }
             return value
         }
         while let argument = rest.popFirst() {
@@ -46,7 +48,9 @@ func requests(_ count: Int) throws -> [[UInt8]] {
         for number in stride(from: worker, to: count, by: workers) {
             let length = request_maker_pem("host\(number).bench.example.com", &buffer, buffer.count)
             guard length > 0 else { return }
-            own[number] = frame("sign", [("csr", .string(String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self))), ("profile", "server")])
+            own[number] = frame(
+                "sign",
+                [("csr", .string(String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self))), ("profile", "server")])
         }
         made.withLock { $0.merge(own) { first, _ in first } }
     }
@@ -64,8 +68,10 @@ func serial(in answer: [UInt8]) -> String? {
 
 /// The name and the two figures of `openssl speed`: signatures and verifications a second.
 func openSSLSpeed(processes: Int) throws -> (sign: String, verify: String) {
-    let text = try output(of: "/usr/bin/openssl", ["speed", "-seconds", "2", "-multi", "\(processes)", "ecdsap256"])
-    guard let line = text.split(separator: "\n").last(where: { $0.contains("nistp256") }) else { throw BenchError(description: "openssl speed said: \(text)") }
+    let text = try output(of: "/usr/bin/openssl", ["speed", "-seconds", "2", "-multi", "\(processes)", "ecdsap256"], quietly: true)
+    guard let line = text.split(separator: "\n").last(where: { $0.contains("nistp256") }) else {
+        throw BenchError(description: "openssl speed said: \(text)")
+    }
     let words = line.split(separator: " ")
     guard words.count >= 2 else { throw BenchError(description: "openssl speed said: \(line)") }
     return (String(words[words.count - 2]), String(words[words.count - 1]))
@@ -94,14 +100,18 @@ func main() throws {
     try ca.register()
     let endpoint = "tcp://127.0.0.1:\(ca.port)"
     let idle = ca.memory()
-    func measure(_ task: String, _ frames: [[UInt8]], collect: @escaping @Sendable (Int, [UInt8]) -> Void = { _, _ in }) throws -> Measurement {
+    func measure(_ task: String, _ frames: [[UInt8]], collect: @escaping @Sendable (Int, [UInt8]) -> Void = { _, _ in }) throws
+        -> Measurement
+    {
         try load(task, frames: frames, endpoint: endpoint, connections: options.connections, inFlight: options.inFlight, collect: collect)
     }
     // The first answers of a fresh process are not what is measured.
     _ = try measure("warm-up", Array(repeating: frame("get_ca"), count: 2_000))
 
     let serials = Mutex<[String]>([])
-    var measurements = [try measure("sign", signs) { _, answer in if let serial = serial(in: answer) { serials.withLock { $0.append(serial) } } }]
+    var measurements = [
+        try measure("sign", signs) { _, answer in if let serial = serial(in: answer) { serials.withLock { $0.append(serial) } } }
+    ]
     let issued = serials.withLock { $0 }
     measurements.append(try measure("get_ca", Array(repeating: frame("get_ca"), count: options.requests * 3)))
     let checks = issued.map { frame("ocsp_check", [("serial", .string($0))]) }
@@ -110,7 +120,9 @@ func main() throws {
     let loaded = ca.memory()
 
     say("")
-    say("\(cores) cores, shared with this load generator; \(options.connections) connections, \(options.inFlight) requests in flight; P-256 CA, P-256 CSRs")
+    say(
+        "\(cores) cores, shared with this load generator; \(options.connections) connections, \(options.inFlight) requests in flight; P-256 CA, P-256 CSRs"
+    )
     say("task          answers  answers/s   p50 ms   p99 ms")
     for measurement in measurements { report(measurement) }
     say("openssl speed -multi \(cores) ecdsap256, all cores together: \(speed.sign) signatures/s, \(speed.verify) verifications/s")

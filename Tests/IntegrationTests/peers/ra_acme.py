@@ -2,8 +2,8 @@
 
     stdin: {"port", "directory"}      stdout: what was answered
 
-The RA validates HTTP-01 by asking port 80 of the name; here that name is served by the RA's own
-`/.well-known/acme-challenge` route, through a transport instead of a network.
+The RA validates HTTP-01 by asking port 80 of the name; the client answers here through a transport instead of a
+network, with the key authorization of RFC 8555, section 8.1, computed on its own.
 """
 
 import base64
@@ -59,10 +59,14 @@ def csr(names: list[str], common_name: str | None, key) -> bytes:
 
 
 with TestClient(app, base_url="https://ra.example.com", raise_server_exceptions=False) as client:
-    # Port 80 of every name is the RA itself here.
-    acme.httpx.AsyncClient = functools.partial(httpx.AsyncClient, transport=httpx.ASGITransport(app=app))
-
     account = Account(client)
+    thumbprint = b64(hashlib.sha256(json.dumps(account.jwk, sort_keys=True, separators=(",", ":")).encode()).digest())
+
+    def port80(request: httpx.Request) -> httpx.Response:
+        assert request.url.path.startswith("/.well-known/acme-challenge/") and request.url.scheme == "http"
+        return httpx.Response(200, text=request.url.path.rsplit("/", 1)[1] + "." + thumbprint)
+
+    acme.httpx.AsyncClient = functools.partial(httpx.AsyncClient, transport=httpx.MockTransport(port80))
     created = account.post("/acme/new-account", {"termsOfServiceAgreed": True, "contact": ["mailto:a@example.com"]})
     account.kid = created.headers["Location"]
     facts["account"] = {"code": created.status_code}
@@ -97,6 +101,7 @@ with TestClient(app, base_url="https://ra.example.com", raise_server_exceptions=
     facts["long name"] = order(["a" * 60 + ".acme4.example.com"], None)
     facts["unknown profile"] = order(["acme5.example.com"], None, profile="nothing")
 
+    assert "chain" in facts["with a CN"], facts
     leaf = x509.load_pem_x509_certificates(facts["with a CN"]["chain"].encode())[0]
     facts["serial"] = str(leaf.serial_number)
     der = leaf.public_bytes(serialization.Encoding.DER)
@@ -110,7 +115,6 @@ with TestClient(app, base_url="https://ra.example.com", raise_server_exceptions=
     bot = x509.load_pem_x509_certificates(facts["certbot"]["chain"].encode())[0]
     stolen = other.post("/acme/revoke-cert", {"certificate": b64(bot.public_bytes(serialization.Encoding.DER)), "reason": 1})
     facts["revoke by another account"] = {"code": stolen.status_code}
-    facts["thumbprint"] = b64(hashlib.sha256(json.dumps(account.jwk, sort_keys=True, separators=(",", ":")).encode()).digest())
 
 # The CA's own ACME records, by the client that the RA ships for them.
 from upki_ra.utils.tools import ACMEClient  # noqa: E402

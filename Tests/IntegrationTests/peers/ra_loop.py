@@ -1,7 +1,7 @@
 """The RA's own client in a loop, while the test does things to the CA.
 
     ra_loop.py      stdin: one line of JSON {"port", "directory", "tasks": [[task, params], …]}, then kept open
-    stdout: "going" after the first round; at the end of stdin {"answers", "refusals": {MSG: n}, "lost": […], "slowest", "last"}
+    stdout: "going" after the first round; at the end of stdin {"answers", "by_task", "refusals": {MSG: n}, "lost": […], …}
 
 An answer that does not come within its 5 s kills the client's REQ socket for good: that would be `lost`.
 """
@@ -17,7 +17,7 @@ from upki_ra.core.upki_error import CAConnectionError, UPKIError
 inputs = json.loads(sys.stdin.readline())
 authority = ra.authority(inputs["port"], inputs["directory"])
 client = authority.zmq_client
-facts: dict = {"answers": 0, "refusals": {}, "lost": [], "slowest": 0.0, "last": None}
+facts: dict = {"answers": 0, "refusals": {}, "lost": [], "slowest": 0.0, "last": None, "by_task": {}}
 rounds = 0
 while True:
     for task, params in inputs["tasks"]:
@@ -26,11 +26,12 @@ while True:
             facts["last"] = None
             client._send_message(task, params)
             facts["answers"] += 1
+            facts["by_task"][task] = facts["by_task"].get(task, 0) + 1
             facts["last"] = "answer"
         except CAConnectionError as error:
             facts["lost"].append(f"{task}: {error}")
         except UPKIError as error:
-            facts["refusals"][str(error)[:60]] = facts["refusals"].get(str(error)[:60], 0) + 1
+            facts["refusals"][str(error)[:90]] = facts["refusals"].get(str(error)[:90], 0) + 1
             facts["last"] = str(error)
         facts["slowest"] = max(facts["slowest"], time.monotonic() - start)
     rounds += 1

@@ -1,0 +1,152 @@
+// `init`: has ca-core make the CA, and shows once what is shown once.
+
+import AdminLink
+import ArgumentParser
+import Console
+import Glibc
+import Settings
+import UPKIProtocol
+
+struct Init: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Makes the CA in the data directory; done twice it changes nothing.",
+        discussion: """
+            Without a seed one is made and printed once. Whoever has the seed can make the CA's key again and register RAs.
+            UPKI_CA_SEED, or UPKI_CA_KEY_FILE with UPKI_CA_CERT_FILE, are read where no option says otherwise.
+            """)
+
+    @Option(help: "Read the seed from this file.", completion: .file())
+    var seedFile: String?
+
+    @Flag(help: "Read the seed from standard input.")
+    var seedStdin = false
+
+    @Option(help: "The seed itself. Other users of this host can see it: better a file or standard input.")
+    var seed: String?
+
+    @Flag(help: "Accept a seed that is short or simple: for experiments.")
+    var weakSeed = false
+
+    @Option(help: "ec-p256 (the default), ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096.", completion: .list(Init.keyTypes))
+    var keyType: String?
+
+    @Option(help: "The CA's subject, for example \"/C=FR/O=Example/CN=Example Root CA\".")
+    var subject: String?
+
+    @Option(help: "The organisation, where no subject is given.")
+    var company: String?
+
+    @Option(help: "Import a CA: its private key in PEM.", completion: .file())
+    var caKey: String?
+
+    @Option(help: "Import a CA: its certificate in PEM.", completion: .file())
+    var caCert: String?
+
+    @Option(help: "Import a CA: the file with the password of its key.", completion: .file())
+    var caPasswordFile: String?
+
+    @OptionGroup var shared: SharedOptions
+
+    static let keyTypes = Configuration.AuthorityKeyType.allCases.map(\.rawValue)
+
+    func validate() throws {
+        let seeds = [seedFile != nil, seedStdin, seed != nil].filter { $0 }.count
+        guard seeds <= 1 else { throw ValidationError("one of --seed-file, --seed-stdin and --seed is enough") }
+        guard (caKey == nil) == (caCert == nil) else { throw ValidationError("an import needs both --ca-key and --ca-cert") }
+        guard seeds == 0 || caKey == nil else { throw ValidationError("a CA is either imported or made from a seed, not both") }
+        guard caPasswordFile == nil || caKey != nil else { throw ValidationError("--ca-password-file is for --ca-key") }
+        if let keyType, !Self.keyTypes.contains(keyType) {
+            throw ValidationError("--key-type is one of \(Self.keyTypes.joined(separator: ", "))")
+        }
+    }
+
+    func run() throws {
+        let locations = try shared.directories.locations()
+        var wishes = CoreRun.Wishes()
+        wishes.keyType = keyType
+        wishes.subject = subject
+        wishes.company = company
+        wishes.allowsWeakSeed = weakSeed
+        let origin = try self.origin()
+        let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
+        for warning in result["warnings"]?.arrayValue ?? [] { Output.complain("warning: \(JSONText.plain(warning))") }
+        shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.command("up"))\n")
+    }
+
+    private func origin() throws -> CoreRun.Origin {
+        var origin = CoreRun.Origin()
+        if let caKey, let caCert {
+            origin.authorityKey = try NamedFile.readText(caKey)
+            origin.authorityCertificate = try NamedFile.readText(caCert)
+            origin.password = try caPasswordFile.map { try PasswordFile.read($0) }
+        } else if let seed {
+            Output.complain("warning: --seed shows the seed to everyone who can list processes on this host; use --seed-file or --seed-stdin")
+            origin.seed = seed
+        } else if seedStdin || seedFile != nil {
+            origin.seed = try SeedInput.read(file: seedFile)
+        } else {
+            origin = try StartOrigin.fromEnvironment()
+        }
+        return origin
+    }
+}
+
+/// What the environment says of the CA to make.
+enum StartOrigin {
+    static func fromEnvironment() throws -> CoreRun.Origin {
+        let inputs: StartInputs
+        do throws(SettingsError) { inputs = try StartInputs(environment: SettingsEnvironment.current()) } catch {
+            throw CommandError(.refused, error.oneLine)
+        }
+        guard inputs.seed == nil || inputs.keyFile == nil else {
+            throw CommandError(.refused, "UPKI_CA_SEED and UPKI_CA_KEY_FILE are both set: a CA is either imported or made from a seed")
+        }
+        var origin = CoreRun.Origin(seed: inputs.seed?.text)
+        if let key = inputs.keyFile, let certificate = inputs.certificateFile {
+            origin.authorityKey = try NamedFile.readText(key)
+            origin.authorityCertificate = try NamedFile.readText(certificate)
+        }
+        return origin
+    }
+}
+
+enum PasswordFile {
+    /// The text of the file without one line feed at its end.
+    static func read(_ path: String) throws(CommandError) -> String {
+        var text = try NamedFile.readText(path, limit: 65_536)
+        if text.hasSuffix("\n") { text.removeLast() }
+        guard !text.isEmpty else { throw CommandError(.refused, "\(path) is empty") }
+        return text
+    }
+}
+
+enum InitReport {
+    /// What `init`, and `up` when it initialises, show.
+    static func text(_ result: JSON, _ shared: SharedOptions) -> String {
+        let created = result["created"]?.boolValue ?? false
+        var text = created ? "The CA is made.\n" : "The CA is there already; nothing was changed.\n"
+        text += TextTable(facts: [
+            ("  subject", result.text("subject")), ("  fingerprint", result.text("fingerprint")), ("  key type", result.text("key_type")),
+            ("  valid until", HumanTime.point(result.text("not_after"), now: shared.now)), ("  data directory", result.text("data_dir")),
+        ]).rendered(width: shared.output.width)
+        if let seed = result["seed"]?.stringValue {
+            text += """
+
+                  THE SEED, shown this once. Keep it where nobody else finds it: from it the CA's key can be made again.
+
+                    \(seed)
+
+                """
+        }
+        if let token = result["token"]?.stringValue {
+            text += """
+
+                  The registration token, shown this once. It goes where an RA expects the seed (UPKI_CA_SEED); open for 24 hours.
+
+                    \(token)
+
+                """
+        }
+        return text
+    }
+}

@@ -1,0 +1,304 @@
+// `crl`, `profile`, `ocsp`, `audit`, `reload`: what the CA publishes, how it issues, and what it has done.
+
+import AdminLink
+import ArgumentParser
+import Console
+import Glibc
+import PKI
+import Settings
+import UPKIProtocol
+
+struct RevocationLists: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "crl", abstract: "The certificate revocation list.", subcommands: [Generate.self, Show.self])
+
+    struct Generate: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Builds and publishes a CRL now.")
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            var connection = try shared.connect()
+            _ = try shared.ask(&connection, "generate_crl", timeout: .seconds(120))
+            let facts = try shared.ask(&connection, "show_crl", timeout: .seconds(60))
+            shared.output.show(facts, text: TextTable(facts: JSONText.facts(facts, now: shared.now)).rendered(width: shared.output.width))
+        }
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Says what the published CRL holds.")
+
+        @Option(help: "Write the CRL itself to this file, in PEM; - is standard output.", completion: .file())
+        var out: String?
+
+        @Flag(help: "DER instead of PEM.")
+        var der = false
+
+        @OptionGroup var shared: SharedOptions
+
+        func validate() throws {
+            guard !der || out != nil else { throw ValidationError("--der is for --out") }
+        }
+
+        func run() throws {
+            var connection = try shared.connect()
+            guard let out else {
+                let facts = try shared.ask(&connection, "show_crl", timeout: .seconds(60))
+                shared.output.show(facts, text: TextTable(facts: JSONText.facts(facts, now: shared.now)).rendered(width: shared.output.width))
+                return
+            }
+            let encoded = try shared.ask(&connection, "get_crl", timeout: .seconds(60)).stringValue ?? ""
+            guard let list = Base64.decode(encoded.utf8) else { throw CommandError(.refused, "the CA's answer is no CRL") }
+            let bytes = der ? list : Array(PEM.encode(list, label: "X509 CRL").utf8)
+            if out == "-" { return Output.write(bytes: bytes) }
+            try NamedFile.write(bytes, to: out, mode: 0o644, replaces: true)
+            shared.output.show(.object([.init("file", .string(out)), .init("bytes", .integer(bytes.count))]), text: "Written: \(out).")
+        }
+    }
+}
+
+struct Profiles: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "profile", abstract: "The profiles: what certificates of a kind look like.",
+        subcommands: [List.self, Show.self, Add.self, Remove.self])
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Lists the profiles.")
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            var connection = try shared.connect()
+            let names = try shared.ask(&connection, "list_profiles")
+            if shared.json { return shared.output.show(names, text: "") }
+            let profiles = try (names.arrayValue ?? []).map { try shared.ask(&connection, "get_profile", [("profile", $0)]) }
+            let table = TextTable(
+                profiles,
+                [
+                    JSONColumn("NAME", "name"), JSONColumn("DAYS", "duration", isNumber: true),
+                    JSONColumn("KEY") { "\($0.text("keyType")) \($0.text("keyLen"))" },
+                    JSONColumn("KEY USAGE", "keyUsage", isProse: true), JSONColumn("EXTENDED", "extendedKeyUsage", isProse: true),
+                ])
+            shared.output.show(names, table: table, ifEmpty: "There are none.")
+        }
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Prints a profile as the text of its file.")
+
+        @Argument(help: "Its name.")
+        var name: String
+
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            let answer = try shared.ask("get_profile", [("profile", .string(name))])
+            let text = try ProfileJSON.fileText(answer, name: name)
+            shared.output.show(answer, text: text)
+        }
+    }
+
+    struct Add: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Adds the profile of a YAML file.", discussion: "The file's name without .yml is the profile's name, unless --name says otherwise.")
+
+        @Argument(help: "The file.", completion: .file(extensions: ["yml", "yaml"]))
+        var file: String
+
+        @Option(help: "The profile's name.")
+        var name: String?
+
+        @Flag(help: "Replace the profile of that name.")
+        var replace = false
+
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            let profile: CertificateProfile
+            do throws(SettingsError) {
+                profile = try ProfileFile.parse(try NamedFile.readProfile(file), file: file, name: name)
+            } catch {
+                throw CommandError(.refused, error.oneLine)
+            }
+            let answer = try send(profile)
+            shared.output.show(answer, text: "Profile: \(profile.name); see: \(shared.command("profile show \(profile.name)"))")
+        }
+
+        private func send(_ profile: CertificateProfile) throws -> JSON {
+            do {
+                return try shared.ask(
+                    replace ? "update_profile" : "add_profile",
+                    [("name", .string(profile.name)), ("profile", ProfileJSON.json(ProfileFile.tree(profile)))])
+            } catch let error as CommandError where error.message.hasPrefix("Profile already exists") {
+                throw CommandError(.refused, "Profile already exists: \(profile.name); change it: \(shared.command("profile add \(file) --replace"))")
+            }
+        }
+    }
+
+    struct Remove: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Removes a profile; built-in ones stay.")
+
+        @Argument(help: "Its name.")
+        var name: String
+
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            let answer = try shared.ask("remove_profile", [("name", .string(name))])
+            shared.output.show(answer, text: "Removed: the profile \(TextWidth.printable(name)).")
+        }
+    }
+}
+
+extension NamedFile {
+    /// A profile's file; a missing one is an error of the same kind as a wrong one.
+    static func readProfile(_ path: String) throws(SettingsError) -> [UInt8] {
+        guard let bytes = try SettingsFile.read(path) else {
+            throw SettingsError(code: .unreadable, problems: [.init(source: path, line: nil, message: "there is no such file")])
+        }
+        return bytes
+    }
+}
+
+/// Profiles between YAML trees and JSON.
+package enum ProfileJSON {
+    package static func json(_ value: SettingValue) -> JSON {
+        switch value {
+        case .null: .null
+        case .bool(let flag): .bool(flag)
+        case .string(let text): .string(text)
+        case .int(let number): .integer(number)
+        case .list(let elements): .array(elements.map { json($0.value) })
+        case .map(let entries): .object(entries.map { .init($0.key, json($0.value.value)) })
+        }
+    }
+
+    private static func tree(_ json: JSON) -> SettingValue {
+        switch json {
+        case .null: .null
+        case .bool(let flag): .bool(flag)
+        case .string(let text): .string(text)
+        case .number(let digits): Int(digits).map { .int($0) } ?? .string(digits)
+        case .array(let elements): .list(elements.map { Setting(tree($0)) })
+        // The name stands beside the file, not in it.
+        case .object(let members): .map(members.filter { $0.name != "name" }.map { SettingEntry($0.name, tree($0.value)) })
+        }
+    }
+
+    /// The text of the file that says the same.
+    package static func fileText(_ profile: JSON, name: String) throws(CommandError) -> String {
+        do throws(SettingsError) {
+            return ProfileFile.render(try ProfileFile.read(tree(profile), name: profile["name"]?.stringValue ?? name))
+        } catch {
+            throw CommandError(.refused, "the CA's answer is no profile that this ca-ctl knows: \(error.oneLine)")
+        }
+    }
+}
+
+struct OCSP: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ocsp", abstract: "What the CA says of a certificate's status.", subcommands: [Check.self])
+
+    struct Check: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Says whether a certificate is good, revoked, expired or unknown.")
+
+        @Argument(help: "The certificate in PEM; - is standard input.", completion: .file())
+        var certificate: String
+
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            let answer = try shared.ask("ocsp_check", [("cert", .string(try NamedFile.readText(certificate)))])
+            shared.output.show(answer, text: TextTable(facts: JSONText.facts(answer, now: shared.now)).rendered(width: shared.output.width))
+        }
+    }
+}
+
+struct AuditLog: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "audit", abstract: "The audit log: what was changed and refused, by whom.", subcommands: [Show.self, Verify.self])
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Shows the newest records.")
+
+        @Flag(help: "Go on with each new record until Ctrl-C.")
+        var follow = false
+
+        @Option(help: "Those after this sequence number.")
+        var after: Int64?
+
+        @Option(help: "At most so many, up to 10000.")
+        var limit = 100
+
+        @OptionGroup var shared: SharedOptions
+
+        private static let pollMilliseconds: UInt32 = 500
+
+        func validate() throws {
+            guard (1...10_000).contains(limit) else { throw ValidationError("--limit is from 1 to 10000") }
+            if let after, after < 0 { throw ValidationError("--after is a sequence number") }
+        }
+
+        func run() throws {
+            var connection = try shared.connect()
+            let records = try shared.ask(&connection, "audit", [("after", after.map { .integer($0) }), ("limit", .integer(limit))])
+            guard follow else {
+                let table = TextTable(records.arrayValue ?? [], Self.columns)
+                return shared.output.show(records, table: table, ifEmpty: "There are no records.")
+            }
+            var last = try print(records.arrayValue ?? []) ?? after ?? 0
+            while true {
+                usleep(Self.pollMilliseconds * 1000)
+                let more = try shared.ask(&connection, "audit", [("after", .integer(last)), ("limit", .integer(1000))])
+                last = try print(more.arrayValue ?? []) ?? last
+            }
+        }
+
+        /// One record a line, so that a pipe can be read as it grows.
+        private func print(_ records: [JSON]) throws -> Int64? {
+            for record in records {
+                let parts = ["sequence", "time", "identity", "task"].map { record.text($0) } + [Self.what(record, ["target", "detail"])]
+                shared.output.show(record, text: parts.filter { !$0.isEmpty }.map(TextWidth.printable).joined(separator: "  "))
+            }
+            return records.last?["sequence"]?.integerValue
+        }
+
+        private static let columns = [
+            JSONColumn("NO", "sequence", isNumber: true), JSONColumn("TIME", "time"), JSONColumn("WHO", "identity", isProse: true, least: 7),
+            JSONColumn("TASK", "task"), JSONColumn("WHAT", isProse: true) { record in what(record, ["target", "detail"]) },
+        ]
+
+        /// How it went, where that was not well, and the members that say more.
+        private static func what(_ record: JSON, _ members: [String]) -> String {
+            let outcome = record.text("outcome")
+            let parts = (outcome == "done" ? [] : [outcome]) + members.map { record.text($0) }
+            return parts.filter { !$0.isEmpty }.joined(separator: ": ")
+        }
+    }
+
+    struct Verify: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Checks the chain of hashes; names the first record that is bad.")
+        @OptionGroup var shared: SharedOptions
+
+        func run() throws {
+            let verdict = try shared.ask("verify_audit", timeout: .seconds(3600))
+            if verdict["good"]?.boolValue == true {
+                return shared.output.show(verdict, text: "The audit log is whole: \(verdict.text("verified")) records.")
+            }
+            if shared.json { shared.output.show(verdict, text: "") }
+            throw CommandError(
+                .refused,
+                "the audit log is not whole: record \(verdict.text("first_bad")): \(verdict.text("fault")); \(verdict.text("verified")) before it are good; see: "
+                    + shared.command("audit show --after \(max(0, (verdict["first_bad"]?.integerValue ?? 1) - 2))"))
+        }
+    }
+}
+
+struct Reload: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Has the CA read configuration and profiles again.")
+    @OptionGroup var shared: SharedOptions
+
+    func run() throws {
+        let answer = try shared.ask("reload")
+        for warning in answer["warnings"]?.arrayValue ?? [] { Output.complain("warning: \(JSONText.plain(warning))") }
+        shared.output.show(answer, text: "Read again: configuration and \(answer.text("profiles")) profiles.")
+    }
+}

@@ -1,0 +1,175 @@
+// What every command needs: the directories, the way to print, and the connections to the CA's programs.
+
+import AdminLink
+import ArgumentParser
+import Console
+import Glibc
+import PKI
+import Settings
+import Supervision
+import UPKIProtocol
+
+/// Where a command works.
+struct DirectoryOptions: ParsableArguments {
+    @Option(help: "Where keys, configuration and store are (UPKI_DATA_DIR).", completion: .directory)
+    var dataDir: String?
+
+    @Option(help: "Where the sockets between the programs are (UPKI_RUN_DIR).", completion: .directory)
+    var runDir: String?
+
+    /// - Throws: `.refused` where there is no data directory to be found.
+    func locations() throws -> Locations {
+        do throws(SettingsError) {
+            return try Locations(
+                dataFlag: dataDir, runFlag: runDir, environment: SettingsEnvironment.current(), isRoot: geteuid() == 0,
+                currentDirectory: Self.currentDirectory())
+        } catch {
+            throw CommandError(.refused, error.oneLine)
+        }
+    }
+
+    private static func currentDirectory() -> String {
+        guard let path = getcwd(nil, 0) else { return "/" }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    /// A command of this program as a person can type it, with the directories of this run.
+    func command(_ words: String) -> String {
+        func quoted(_ text: String) -> String {
+            let plain = text.utf8.allSatisfy { byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || "/._-+@%:,".utf8.contains(byte)
+            }
+            return plain && !text.isEmpty ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+        }
+        return "ca-ctl \(words)" + (dataDir.map { " --data-dir \(quoted($0))" } ?? "") + (runDir.map { " --run-dir \(quoted($0))" } ?? "")
+    }
+}
+
+/// The options of every command that prints.
+struct SharedOptions: ParsableArguments {
+    @OptionGroup var directories: DirectoryOptions
+
+    @Flag(help: "Print JSON instead of text.")
+    var json = false
+
+    var output: Output { Output(isJSON: json) }
+
+    /// The present, for "in 6 d".
+    var now: UnixTime { UnixTime(Int64(time(nil))) }
+
+    func command(_ words: String) -> String { directories.command(words) }
+}
+
+// MARK: ca-core
+
+extension SharedOptions {
+    /// Opens a connection to ca-core's admin.sock.
+    /// - Throws: `.unreachable` with what to do.
+    func connect() throws -> AdminConnection {
+        let runDirectory = try directories.locations().runDirectory
+        do throws(AdminLinkError) {
+            return try AdminConnection.open(runDirectory: runDirectory, program: "ca-ctl \(CACtl.version)")
+        } catch {
+            throw commandError(error)
+        }
+    }
+
+    /// Asks one task over a connection of its own.
+    func ask(_ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30)) throws -> JSON {
+        var connection = try connect()
+        return try ask(&connection, task, parameters, timeout: timeout)
+    }
+
+    /// Asks one task; absent parameters are left out.
+    func ask(
+        _ connection: inout AdminConnection, _ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30)
+    ) throws -> JSON {
+        do throws(AdminLinkError) {
+            return try connection.ask(task, parameters.compactMap { name, value in value.map { JSON.Member(name, $0) } }, timeout: timeout)
+        } catch {
+            throw commandError(error)
+        }
+    }
+
+    /// The exit code and the line for what went wrong with ca-core.
+    func commandError(_ error: AdminLinkError) -> CommandError {
+        switch error.code {
+        case .unreachable:
+            CommandError(.unreachable, "cannot reach the CA (\(error.message)): is it running? \(command("up"))")
+        case .notPermitted:
+            CommandError(.unreachable, "cannot reach the CA: \(error.message); run this command as that user or as root")
+        case .noAnswer, .otherVersion:
+            CommandError(.unreachable, "\(error.message); see: \(command("status"))")
+        case .refused: CommandError(.refused, withRemedy(error.message))
+        case .program, .system: CommandError(.refused, error.message)
+        }
+    }
+
+    /// Refusals that do not say by themselves what to look at.
+    private func withRemedy(_ message: String) -> String {
+        let remedies = [
+            ("Certificate not found", "cert list"), ("Certificate already exists", "cert list"), ("Node is revoked", "cert list"),
+            ("Profile not found", "profile list"), ("Unknown task", "status"),
+        ]
+        guard !message.contains("ca-ctl "), let remedy = remedies.first(where: { message.hasPrefix($0.0) }) else { return message }
+        return "\(message); see: \(command(remedy.1))"
+    }
+
+    /// Runs ca-core for what needs a key; what it says meanwhile goes to standard error.
+    /// - Returns: what it printed.
+    func runCore(_ run: CoreRun) throws -> [UInt8] {
+        do throws(AdminLinkError) {
+            return try run.run(ProgramPaths.installed()) { Output.complain($0) }
+        } catch {
+            throw commandError(error)
+        }
+    }
+
+    /// Runs ca-core and reads the one JSON object that it prints.
+    func runCoreForJSON(_ run: CoreRun) throws -> JSON {
+        let output = try runCore(run)
+        do throws(JSONError) { return try JSON(parsing: output) } catch {
+            throw CommandError(.refused, "ca-core \(run.arguments[0]) printed no JSON: \(error.message)")
+        }
+    }
+}
+
+// MARK: The supervisor
+
+extension SharedOptions {
+    /// Calls the body with a connection to the supervisor.
+    /// - Returns: nil when none runs on this run directory.
+    func withSupervisor<Result>(_ body: (borrowing SupervisorClient) throws -> Result) throws -> Result? {
+        let path = SupervisorClient.path(runDirectory: try directories.locations().runDirectory)
+        let client: SupervisorClient
+        do throws(SupervisionError) {
+            client = try SupervisorClient(path)
+        } catch {
+            if error.code == .unreachable { return nil }
+            throw CommandError(.unreachable, error.message)
+        }
+        do {
+            return try body(client)
+        } catch let error as SupervisionError {
+            switch error.code {
+            case .refused: throw CommandError(.refused, error.message)
+            default: throw CommandError(.unreachable, "the supervisor: \(error.message)")
+            }
+        }
+    }
+}
+
+extension JSON {
+    /// Text of a member, or nothing.
+    func text(_ name: String) -> String { self[name].map(JSONText.plain) ?? "" }
+}
+
+/// A list such as `a,b , c`, without empty parts.
+func commaList(_ text: String) -> [String] {
+    text.split(separator: ",").map { part in
+        var part = part.drop { $0 == " " }
+        while part.last == " " { part.removeLast() }
+        return String(part)
+    }.filter { !$0.isEmpty }
+}

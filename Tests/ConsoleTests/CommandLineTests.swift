@@ -1,0 +1,211 @@
+// The command line: every line that is promised is understood, everything else ends with 2, and the shape of the others' exit codes.
+import ArgumentParser
+import Console
+import Foundation
+import Testing
+import ca_ctl
+
+@Suite("The command line")
+struct CommandLineTests {
+    /// Each line of the promised list, every form of it.
+    static let promised = """
+        init
+        init --seed-file F
+        init --seed-stdin
+        init --seed S
+        init --key-type ec-p256
+        init --key-type ec-p384
+        init --key-type ed25519
+        init --key-type rsa-2048
+        init --key-type rsa-3072
+        init --key-type rsa-4096
+        init --subject /C=FR/O=Example/CN=Root
+        init --ca-key F --ca-cert F --ca-password-file F
+        up
+        up --host 127.0.0.1 --port 5000 --no-init
+        status
+        status --wait 30
+        status --wait 0.5
+        registrar open
+        registrar open --for 24h --max 3 --cn ra.example.com
+        registrar close
+        registrar status
+        seed token
+        seed token --rotate
+        seed verify
+        token list
+        token revoke abcd1234
+        admin list
+        admin add /CN=ra
+        admin remove /CN=ra
+        node list
+        node show ra
+        node add ra --address 127.0.0.1
+        node limit ra --profiles server,user --names .example.com,*.example.org
+        node rebind ra
+        node renew ra
+        node remove ra
+        cert issue www.example.com
+        cert issue www.example.com --profile webapp --san a.example.com --san 10.0.0.1
+        cert sign csr.pem
+        cert sign -
+        cert renew /O=Example/CN=www.example.com
+        cert revoke www.example.com
+        cert revoke www.example.com --reason keyCompromise
+        cert revoke --serial 0x1234 --reason 1
+        cert unrevoke www.example.com
+        cert unrevoke --serial 1234
+        cert delete www.example.com
+        cert show www.example.com
+        cert show --serial 12:34
+        cert list
+        cert list --state revoked --limit 10 --after 1
+        cert export www.example.com
+        cert export www.example.com --pkcs12 F
+        crl generate
+        crl show
+        profile list
+        profile show server
+        profile add F
+        profile remove mine
+        ocsp check cert.pem
+        audit show
+        audit show --follow
+        audit verify
+        reload
+        completions bash
+        completions zsh
+        completions fish
+        """.split(separator: "\n").map(String.init)
+
+    @Test("every promised line is understood", arguments: promised)
+    func understands(line: String) throws {
+        _ = try CACtl.parseAsRoot(words(line))
+    }
+
+    @Test("every command that prints takes the directories and --json", arguments: promised.filter { !$0.hasPrefix("completions") })
+    func takesSharedOptions(line: String) throws {
+        _ = try CACtl.parseAsRoot(words(line) + ["--data-dir", "/d", "--run-dir", "/r", "--json"])
+    }
+
+    @Test("every command has help", arguments: Set(promised.map { $0.split(separator: " ").prefix { $0.allSatisfy(\.isLetter) && $0.first?.isLowercase ?? false }.prefix(2) }))
+    func hasHelp(words: ArraySlice<Substring>) throws {
+        let twoWords: Set<Substring> = ["registrar", "seed", "token", "admin", "node", "cert", "crl", "profile", "ocsp", "audit"]
+        let command = twoWords.contains(words[0]) ? Array(words) : [words[0]]
+        #expect(throws: (any Error).self) {
+            do { _ = try CACtl.parseAsRoot(command.map(String.init) + ["--help"]).run() } catch {
+                #expect(CACtl.exitCode(for: error) == .success)
+                #expect(CACtl.fullMessage(for: error).contains("USAGE: ca-ctl \(command.joined(separator: " "))"))
+                throw error
+            }
+        }
+    }
+
+    @Test(
+        "what contradicts itself or is out of range is refused before anything is done",
+        arguments: [
+            "frobnicate", "cert", "cert frobnicate", "cert revoke", "cert revoke a --serial 1", "registrar open --for tomorrow", "registrar open --max 0",
+            "init --seed a --seed-stdin", "init --ca-key F", "init --ca-password-file F", "init --key-type rsa-1024", "init --seed S --ca-key F --ca-cert F",
+            "up --port 0", "up --port 65535", "up --port x", "up --log-format pretty", "status --wait -1", "status --wait soon", "node limit ra", "node add ra",
+            "node limit ra --names a --any-name", "node rebind ra --address 127.0.0.1 --for 1h", "cert list --limit 0", "audit show --limit 0",
+            "cert export a --pkcs12 F --out G", "cert export a --password-file F", "cert issue a --days 0", "crl show --der", "status extra",
+        ])
+    func refuses(line: String) throws {
+        let run = try Program.run(words(line) + ["--data-dir", "/nonexistent/upki"].filter { _ in line != "cert" && line != "frobnicate" })
+        #expect(run.exitCode == (line == "cert" ? 0 : 2))
+        if run.exitCode == 2 {
+            #expect(run.errors.hasPrefix("ca-ctl: "))
+            #expect(run.errors.filter { $0 == "\n" }.count == 1)
+            #expect(run.errors.contains("see: ca-ctl help"))
+            #expect(run.output.isEmpty)
+        }
+    }
+
+    @Test("the line for a wrong command line names the help of that command")
+    func namesHelp() throws {
+        #expect(try Program.run(["cert", "revoke"]).errors.hasSuffix("see: ca-ctl help cert revoke\n"))
+        #expect(try Program.run(["registrar", "open", "--for", "x"]).errors.hasSuffix("see: ca-ctl help registrar open\n"))
+        #expect(try Program.run(["frobnicate"]).errors.hasSuffix("see: ca-ctl help\n"))
+    }
+
+    @Test(
+        "a CA that is not there ends every command that asks it with 3 and names the next command",
+        arguments: promised.filter { line in
+            let withoutCA = ["init", "up", "seed token", "cert export", "completions", "profile add", "ocsp", "cert sign"]
+            return !withoutCA.contains(where: line.hasPrefix) || line == "seed token --rotate"
+        })
+    func cannotReach(line: String) throws {
+        let run = try Program.run(words(line).map { $0 == "30" ? "0.1" : $0 } + ["--data-dir", "/nonexistent/upki"])
+        #expect(run.exitCode == 3)
+        #expect(run.errors.hasPrefix("ca-ctl: cannot reach the CA"))
+        #expect(run.errors.hasSuffix("is it running? ca-ctl up --data-dir /nonexistent/upki\n"))
+        #expect(run.output.isEmpty)
+    }
+
+    @Test(
+        "what is refused before the CA is asked ends with 1 and one line",
+        arguments: [
+            "up --no-init --data-dir /nonexistent/upki", "up --host 192.0.2.1 --data-dir /nonexistent/upki", "profile add /nonexistent/p.yml",
+            "cert sign /nonexistent/c.pem", "ocsp check /nonexistent/c.pem", "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki",
+        ])
+    func refusedHere(line: String) throws {
+        let run = try Program.run(words(line))
+        #expect(run.exitCode == 1)
+        #expect(run.errors.hasPrefix("ca-ctl: "))
+        #expect(run.errors.filter { $0 == "\n" }.count == 1)
+        #expect(run.output.isEmpty)
+    }
+
+    @Test("--no-init names the command that makes a CA, as it can be typed")
+    func noInitNamesInit() throws {
+        let run = try Program.run(["up", "--no-init", "--data-dir", "/nonexistent/my ca"])
+        #expect(run.errors.hasSuffix("run: ca-ctl init --data-dir '/nonexistent/my ca'\n"))
+    }
+
+    @Test("completions are scripts of their shell", arguments: [("bash", "complete -o filenames"), ("zsh", "#compdef ca-ctl"), ("fish", "complete -c 'ca-ctl'")])
+    func completions(shell: String, mark: String) throws {
+        let run = try Program.run(["completions", shell])
+        #expect(run.exitCode == 0)
+        #expect(run.output.contains(mark))
+        #expect(run.output.contains("registrar"))
+    }
+
+    @Test("completions for another shell are a wrong command line")
+    func noCompletions() throws {
+        #expect(try Program.run(["completions", "tcsh"]).exitCode == 2)
+    }
+
+    @Test("help and version are answers on standard output")
+    func helpAndVersion() throws {
+        for arguments in [["--help"], ["help"], ["--version"], ["help", "cert"], [], ["cert"]] {
+            let run = try Program.run(arguments)
+            #expect(run.exitCode == 0)
+            #expect(!run.output.isEmpty)
+            #expect(run.errors.isEmpty)
+        }
+    }
+
+    private func words(_ line: String) -> [String] { line.split(separator: " ").map(String.init) }
+}
+
+/// The built program, which lies beside the test executable.
+enum Program {
+    static func run(_ arguments: [String]) throws -> (exitCode: Int32, output: String, errors: String) {
+        let process = Process()
+        process.executableURL = try #require(Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL ?? Bundle.main.executableURL)
+            .deletingLastPathComponent().appendingPathComponent("ca-ctl")
+        process.arguments = arguments
+        process.environment = ["HOME": "/nonexistent"]
+        let output = Pipe()
+        let errors = Pipe()
+        process.standardOutput = output
+        process.standardError = errors
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        // Completion scripts are longer than a pipe holds.
+        let text = try output.fileHandleForReading.readToEnd() ?? Data()
+        let complaint = try errors.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: text, as: UTF8.self), String(decoding: complaint, as: UTF8.self))
+    }
+}

@@ -1,0 +1,136 @@
+// `status`: what it says when all is well and when a part is away; its JSON is for programs and stays as it is.
+import Console
+import PKI
+import Supervision
+import Testing
+import UPKIProtocol
+import ca_ctl
+
+@Suite("The status report")
+struct StatusReportTests {
+    private static let now = UnixTime(1_795_448_825)
+
+    private static func service(_ name: String, _ state: ServiceState, why: String = "") -> ServiceStatus {
+        ServiceStatus(
+            name: name, state: state, pid: state == .running ? 42 : nil, since: now.seconds - 60, restarts: 1, isReloading: false,
+            statusText: state == .running ? "serving" : "", why: why, ignoredNotifications: 0)
+    }
+
+    private static func report(_ services: [ServiceStatus], state: SupervisorStatus.State = .ready) -> StatusReport {
+        var report = StatusReport()
+        report.supervisor = SupervisorStatus(pid: 7, state: state, since: now.seconds - 3_600, orphansReaped: 0, services: services)
+        report.core = [
+            ("ca", [("subject", "/O=Example/CN=Root"), ("fingerprint", "AA:BB"), ("not_after", "2036-11-20T15:47:05Z")].object),
+            ("registration", [("open", false), ("until", .null), ("reason", "closed by the operator")].object),
+            ("counts", [("certificates", .integer(3)), ("revoked", .integer(1))].object), ("publication", "http://pki.example.com"),
+            ("expiring_nodes", []),
+        ].object
+        report.list = [
+            ("number", .integer(9)), ("this_update", "2026-11-23T14:47:05Z"), ("next_update", "2026-11-30T14:47:05Z"), ("entries", .integer(1)),
+        ].object
+        report.sockets = [("/run/upki-ca/admin.sock", 0o600)]
+        return report
+    }
+
+    @Test("JSON is stable")
+    func json() {
+        let report = Self.report([Self.service("core", .running)])
+        #expect(
+            report.json(now: Self.now, command: { "ca-ctl \($0)" }).text
+                == #"{"ready":true,"supervisor":{"pid":7,"state":"ready","since":"2026-11-23T14:47:05Z","orphans_reaped":0},"#
+                + #""services":[{"name":"core","state":"running","pid":42,"since":"2026-11-23T15:46:05Z","restarts":1,"reloading":false,"#
+                + #""status":"serving","why":"","ignored_notifications":0}],"#
+                + #""core":{"ca":{"subject":"/O=Example/CN=Root","fingerprint":"AA:BB","not_after":"2036-11-20T15:47:05Z"},"#
+                + #""registration":{"open":false,"until":null,"reason":"closed by the operator"},"counts":{"certificates":3,"revoked":1},"#
+                + #""publication":"http://pki.example.com","expiring_nodes":[]},"#
+                + #""crl":{"number":9,"this_update":"2026-11-23T14:47:05Z","next_update":"2026-11-30T14:47:05Z","entries":1},"#
+                + #""listeners":null,"sockets":[{"path":"/run/upki-ca/admin.sock","mode":"0600"}],"warnings":[]}"#)
+    }
+
+    @Test("the text names services, CA, registration, CRL, counts and sockets")
+    func text() {
+        let report = Self.report([Self.service("core", .running), Self.service("registrar", .stopped, why: "stopped; ended with exit code 0")])
+        #expect(
+            report.text(width: 80, now: Self.now, command: { $0 }) == """
+                SERVICE     STATE    PID  SINCE        RESTARTS  LAST WORDS
+                supervisor  ready      7  1 h ago
+                core        running   42  1 min ago           1  serving
+                registrar   stopped       1 min ago           1  stopped; ended with exit code 0
+
+                CA            /O=Example/CN=Root
+                fingerprint   AA:BB
+                valid until   2036-11-20T15:47:05Z (in 10 y)
+                registration  closed (closed by the operator)
+                CRL           number 9, 1 entries, published 1 h ago, next due
+                              2026-11-30T14:47:05Z (in 6 d 23 h)
+                counts        3 certificates, 1 revoked
+
+                SOCKET                   MODE
+                /run/upki-ca/admin.sock  0600
+
+                """)
+    }
+
+    @Test("it is ready when core answers and every service runs or is down on purpose")
+    func readiness() {
+        #expect(Self.report([Self.service("core", .running), Self.service("registrar", .stopped)]).isReady)
+        #expect(!Self.report([Self.service("core", .running), Self.service("front", .restarting)]).isReady)
+        #expect(!Self.report([Self.service("core", .running)], state: .starting).isReady)
+        var withoutCore = Self.report([Self.service("core", .running)])
+        withoutCore.core = nil
+        #expect(!withoutCore.isReady)
+        var withoutSupervisor = Self.report([])
+        withoutSupervisor.supervisor = nil
+        #expect(withoutSupervisor.isReady)
+    }
+
+    @Test("waiting ends at once when a service has failed for good, and says why")
+    func hopeless() {
+        let report = Self.report([Self.service("core", .running), Self.service("front", .failed, why: "the port is taken")])
+        #expect(report.isHopeless)
+        #expect(report.obstacle == "front is failed: the port is taken")
+    }
+
+    @Test("each part is shown without the other")
+    func parts() {
+        var onlySupervisor = Self.report([Self.service("core", .restarting, why: "ended by signal 9")])
+        onlySupervisor.core = nil
+        onlySupervisor.coreProblem = CommandError(.unreachable, "cannot reach the CA")
+        let text = onlySupervisor.text(width: 80, now: Self.now, command: { $0 })
+        #expect(text.contains("ended by signal 9"))
+        #expect(text.contains("warning: cannot reach the CA"))
+        var onlyCore = Self.report([])
+        onlyCore.supervisor = nil
+        #expect(onlyCore.text(width: 80, now: Self.now, command: { $0 }).contains("warning: no supervisor runs here"))
+    }
+
+    @Test("warnings: nodes that expire, a CRL that is late or out of date, certificates without URLs, a CA near its end, shared users")
+    func warnings() {
+        var report = Self.report([Self.service("core", .running)])
+        func warnings() -> [String] { report.warnings(now: Self.now, command: { "ca-ctl \($0)" }) }
+        #expect(warnings().isEmpty)
+        report.core = [
+            ("ca", [("not_after", "2026-12-23T15:47:05Z")].object), ("publication", .null),
+            ("expiring_nodes", [[("cn", "ra1"), ("not_after", "2026-12-01T15:47:05Z")].object]),
+        ].object
+        report.users = ServiceUsers(services: [0: ["core", "front", "registrar"]])
+        #expect(
+            warnings() == [
+                "the programs are not kept apart by user: core, front and registrar share the user root",
+                "the CA's certificate ends in 30 d", "the certificate of the node ra1 ends in 8 d: ca-ctl node renew ra1",
+                "publication.base_url is not set: certificates carry no address of CRL and OCSP",
+            ])
+        report = Self.report([])
+        report.list = [("this_update", "2026-11-16T15:47:05Z"), ("next_update", "2026-11-23T20:47:05Z")].object
+        #expect(warnings() == ["the CRL ends in 5 h and no newer one was published: ca-ctl crl generate"])
+        report.list = [("this_update", "2026-11-16T15:47:05Z"), ("next_update", "2026-11-23T15:47:05Z")].object
+        #expect(warnings() == ["the CRL is out of date since 2026-11-23T15:47:05Z: ca-ctl crl generate"])
+        report.list = nil
+        #expect(warnings() == ["no CRL is published: ca-ctl crl generate"])
+    }
+}
+
+extension Array where Element == (String, JSON) {
+    /// An object with these members, in their order.
+    fileprivate var object: JSON { .object(map { JSON.Member($0.0, $0.1) }) }
+}

@@ -1,0 +1,158 @@
+// Running programs: input by pipe or file, output to files, waited for by their pidfd, ended by their own id.
+import CLinux
+import Foundation
+import Glibc
+import Testing
+
+struct TestFailure: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// What a program that has ended said.
+struct Finished {
+    let code: Int32
+    let output: String
+    let errors: String
+}
+
+/// A process of this test.
+///
+/// Foundation's Process waits on run loops; here a process is a pidfd, which any thread can wait for.
+final class ProgramRun {
+    static let patience = Duration.seconds(60)
+
+    let pid: pid_t
+    let command: [String]
+    private let pidfd: Int32
+    private let outputPath: String
+    private let errorPath: String
+    private var input: Int32
+    private var ended: Finished?
+
+    /// - Parameters:
+    ///   - input: given to standard input, which is closed after it unless `keepInput`.
+    ///   - environment: all of it.
+    ///   - directory: where its output goes.
+    init(_ command: [String], input text: String = "", keepInput: Bool = false, environment: [String: String], directory: String) throws {
+        self.command = command
+        let place = "\(directory)/output-\(UUID().uuidString)"
+        self.outputPath = place + ".out"
+        self.errorPath = place + ".err"
+        var ends: [Int32] = [-1, -1]
+        // A socket and no pipe, since it is close-on-exec from its first moment: other tests start processes at the same time.
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+            throw TestFailure(description: "no socket for standard input: \(errno)")
+        }
+        defer { close(ends[0]) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+        posix_spawn_file_actions_addopen(&actions, 1, self.outputPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, self.errorPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        // What other tests have open is none of this process's business; a descriptor that is not open is no error here.
+        for descriptor in Int32(3)..<1_024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        var all = sigset_t()
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setpgroup(&attributes, 0)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
+        let arguments = command.map { strdup($0) } + [nil]
+        let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { for text in arguments + variables { free(text) } }
+        var child: pid_t = 0
+        let failure = posix_spawn(&child, command[0], &actions, &attributes, arguments, variables)
+        guard failure == 0 else {
+            close(ends[1])
+            throw TestFailure(description: "\(command[0]) cannot be started: \(String(cString: strerror(failure)))")
+        }
+        self.pid = child
+        self.input = ends[1]
+        self.pidfd = clinux_pidfd_open(child)
+        if !text.isEmpty { try self.write(text) }
+        if !keepInput { self.closeInput() }
+    }
+
+    deinit {
+        self.closeInput()
+        if self.ended == nil {
+            kill(self.pid, SIGKILL)
+            var status: Int32 = 0
+            waitpid(self.pid, &status, 0)
+        }
+        close(self.pidfd)
+        unlink(self.outputPath)
+        unlink(self.errorPath)
+    }
+
+    func write(_ text: String) throws {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { send(self.input, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            guard count > 0 else { throw TestFailure(description: "\(self.command[0]) does not read its input: \(errno)") }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+
+    func closeInput() {
+        if self.input >= 0 { close(self.input) }
+        self.input = -1
+    }
+
+    func signal(_ number: Int32) { _ = clinux_pidfd_signal(self.pidfd, number) }
+
+    var isRunning: Bool {
+        var watched = pollfd(fd: self.pidfd, events: Int16(POLLIN), revents: 0)
+        return self.ended == nil && poll(&watched, 1, 0) == 0
+    }
+
+    var output: String { self.ended?.output ?? Self.text(self.outputPath) }
+    var errors: String { self.ended?.errors ?? Self.text(self.errorPath) }
+
+    /// Waits for its end.
+    @discardableResult
+    func finish(within time: Duration = patience) throws -> Finished {
+        if let ended = self.ended { return ended }
+        var watched = pollfd(fd: self.pidfd, events: Int16(POLLIN), revents: 0)
+        guard poll(&watched, 1, Int32(time / .milliseconds(1))) > 0 else {
+            throw TestFailure(
+                description: "\(self.command.joined(separator: " ")) has not ended in \(time):\n\(self.output)\n\(self.errors)")
+        }
+        var status: Int32 = 0
+        waitpid(self.pid, &status, 0)
+        let code = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
+        let ended = Finished(code: code, output: Self.text(self.outputPath), errors: Self.text(self.errorPath))
+        self.ended = ended
+        return ended
+    }
+
+    /// Waits until its output or its errors hold this; files give no event, so they are looked at again each 10 ms.
+    func waitFor(_ text: String, within time: Duration = patience) throws {
+        let end = ContinuousClock.now + time
+        while !self.output.contains(text), !self.errors.contains(text) {
+            guard ContinuousClock.now < end, self.isRunning else {
+                throw TestFailure(description: "\(self.command[0]) never said '\(text)':\n\(self.output)\n\(self.errors)")
+            }
+            usleep(10_000)
+        }
+    }
+
+    private static func text(_ path: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+    }
+}
+
+/// Waits until something is so that gives no event: a process ending elsewhere, a port closing.
+func waitUntil(_ what: String, within time: Duration = .seconds(20), _ condition: () throws -> Bool) throws {
+    let end = ContinuousClock.now + time
+    while try !condition() {
+        guard ContinuousClock.now < end else { throw TestFailure(description: "not within \(time): \(what)") }
+        usleep(10_000)
+    }
+}

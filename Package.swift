@@ -97,20 +97,31 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "CLinux", "Console", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
+                "AdminLink", "Console", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
             ]),
 
         // A child of many bad habits, for the supervisor's tests alone; it is never installed.
         program("supervision-test-child", ["CLinux", "Supervised", "Supervision"]),
 
+        testSupport("InMemoryStore", ["Authority", "PKI", "RevocationFormats"]),
+        testSupport("StoreContract", ["Authority", "PKI", "RevocationFormats"]),
+        testSupport("TestAuthority", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", x509, asn1, crypto]),
+
+        tests("AdminLinkTests", ["AdminLink", "UPKIProtocol", "ZeroMQ"]),
         tests("ArchitectureTests", []),
+        tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
+        tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "PKI", "Settings", "Supervision", "UPKIProtocol", arguments]),
         tests("CoreServerTests", ["CoreServer", "PKI", "Settings", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
+        tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
         tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
         tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
+        tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),
+        tests("TasksTests", ["Authority", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
+        tests("UPKIProtocolTests", ["UPKIProtocol"]),
         tests("ThreadsTests", ["Threads"]),
         tests("ZeroMQTests", ["ZeroMQ", "Threads"]),
         tests("SupervisionTests", ["CLinux", "Supervised", "Supervision", "supervision-test-child"]),

@@ -101,7 +101,9 @@ public struct AdminConnection: ~Copyable {
         do throws(Refusal) {
             let data = try Answer.data(ofFrame: frame)
             guard data["protocol"]?.integerValue == InternalLink.protocolVersion else {
-                throw Refusal(.invalidAnswer, "ca-core speaks another protocol than \(InternalLink.protocolVersion); use the ca-ctl that came with it")
+                throw Refusal(
+                    .invalidAnswer, "ca-core speaks another protocol than \(InternalLink.protocolVersion); use the ca-ctl that came with it"
+                )
             }
         } catch {
             throw AdminLinkError(.otherVersion, error.message)
@@ -115,7 +117,7 @@ public struct AdminConnection: ~Copyable {
         do throws(ZeroMQError) { outcome = try link.socket.send(parts: [header.encoded, frame]) } catch { throw Self.systemError(error) }
         guard outcome == .sent else {
             isSpent = true
-            throw AdminLinkError(.noAnswer, "\(path) takes no requests")
+            throw AdminLinkError(.noAnswer, "ca-core does not answer at \(path): it hangs, or is stopped")
         }
         return lastID
     }
@@ -175,7 +177,8 @@ public struct AdminConnection: ~Copyable {
     private static func versionRefusal(_ frame: [UInt8], _ version: UInt8) -> AdminLinkError {
         var reason = "no reason was given"
         do throws(Refusal) { _ = try Answer.data(ofFrame: frame) } catch { reason = error.message }
-        return AdminLinkError(.otherVersion, "\(reason) (link version \(InternalLink.version) here, \(version) there); use the ca-ctl that came with ca-core")
+        return AdminLinkError(
+            .otherVersion, "\(reason) (link version \(InternalLink.version) here, \(version) there); use the ca-ctl that came with ca-core")
     }
 
     private static func probe(_ path: String) throws(AdminLinkError) {
@@ -190,7 +193,8 @@ public struct AdminConnection: ~Copyable {
         case ENOENT, ECONNREFUSED, ENOTDIR:
             throw AdminLinkError(.unreachable, "nobody listens at \(path)")
         case ENAMETOOLONG:
-            throw AdminLinkError(.system, "\(path) is longer than the 107 bytes a Unix socket's path may have: choose a shorter run directory")
+            throw AdminLinkError(
+                .system, "\(path) is longer than the 107 bytes a Unix socket's path may have: choose a shorter run directory")
         default:
             throw AdminLinkError(.unreachable, "\(path): \(String(cString: strerror(-descriptor)))")
         }

@@ -14,7 +14,9 @@ public struct ProgramPaths: Sendable {
     /// Beside the running program, or in `UPKI_LIBEXEC_DIR`.
     /// - Throws: `.system` when the kernel does not tell where the running program is.
     public static func installed() throws(AdminLinkError) -> ProgramPaths {
-        if let folder = getenv("UPKI_LIBEXEC_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") { return ProgramPaths(folder: folder) }
+        if let folder = getenv("UPKI_LIBEXEC_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") {
+            return ProgramPaths(folder: folder)
+        }
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = buffer.withUnsafeMutableBytes { bytes in
             guard let start = bytes.baseAddress else { return 0 }
@@ -105,15 +107,15 @@ public struct CoreRun: Sendable {
     }
 
     /// Runs it to its end.
-    /// - Parameter progress: called with each line that it says meanwhile, but errors.
+    /// - Parameter progress: called with each line that it says meanwhile, but errors; warnings begin with `warning: `.
     /// - Returns: what it printed, at most 16 MiB.
     /// - Throws: `.refused` with its own words when it ended with another code than 0; `.program` when it cannot be started, was killed,
     ///   or printed more; `.system`.
     public func run(_ programs: ProgramPaths, progress: (String) -> Void) throws(AdminLinkError) -> [UInt8] {
         let path = try programs.path(of: "ca-core")
-        let input = try PipePair()
-        let output = try PipePair()
-        let words = try PipePair()
+        let input = try PipePair(toAProgram: true)
+        let output = try PipePair(toAProgram: false)
+        let words = try PipePair(toAProgram: false)
         let pid = try Self.spawn(
             path, [path] + arguments + ["--log-format", "json"], Self.environment,
             input: input.read, output: output.write, errors: words.write)
@@ -183,9 +185,13 @@ public struct CoreRun: Sendable {
             ]
             guard poll(&watched, 3, -1) > 0 else { continue }
             if watched[2].revents != 0 {
-                // What a pipe that has room takes without waiting; a program that has closed its input wants no more.
-                let count = rest.prefix(4096).withUnsafeBytes { write(input.write, $0.baseAddress, $0.count) }
-                if count >= 0 { rest = rest.dropFirst(count) } else if errno != EINTR { rest = [] }
+                let count = rest.withUnsafeBytes { send(input.write, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
+                if count >= 0 {
+                    rest = rest.dropFirst(count)
+                } else if errno != EINTR && errno != EAGAIN {
+                    // A program that has closed its input wants no more.
+                    rest = []
+                }
                 if rest.isEmpty { close(input.release(\.write)) }
             }
             if watched[1].revents != 0, let said = take(words) { hear(said) }
@@ -226,20 +232,26 @@ struct CoreSpeech {
             if !isError { complaint = String(decoding: line, as: UTF8.self) }
             return
         }
-        guard let level = record["level"]?.stringValue, level == "error" || level == "critical" else { return progress(message) }
-        if !isError { complaint = message }
-        isError = true
+        switch record["level"]?.stringValue {
+        case "error", "critical":
+            if !isError { complaint = message }
+            isError = true
+        case "warning": progress("warning: \(message)")
+        default: progress(message)
+        }
     }
 }
 
-/// The two ends of a pipe, closed with it.
+/// The two ends of a pipe, closed with it. What we write to is a pair of sockets, where a reader that is gone is an error and no signal.
 private final class PipePair {
     fileprivate(set) var read: Int32 = -1
     fileprivate(set) var write: Int32 = -1
 
-    init() throws(AdminLinkError) {
+    init(toAProgram: Bool) throws(AdminLinkError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw AdminLinkError(.system, "no pipe: \(String(cString: strerror(errno)))") }
+        guard (toAProgram ? socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) : pipe(&ends)) == 0 else {
+            throw AdminLinkError(.system, "no pipe: \(String(cString: strerror(errno)))")
+        }
         // Nothing else of ca-ctl spawns at that time, so that there is no moment in which another child could take them.
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         read = ends[0]

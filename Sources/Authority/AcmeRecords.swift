@@ -35,7 +35,7 @@ extension StoreReader {
             let base = identifier.value.hasPrefix("*.") ? String(identifier.value.dropFirst(2)) : identifier.value
             let isAuthorized = authorizations.contains {
                 $0.status == "valid" && $0.identifier.type.lowercased() == identifier.type.lowercased()
-                    && ($0.identifier.value.lowercased() == identifier.value.lowercased() || $0.identifier.value.lowercased() == base.lowercased())
+                    && (HostName.folded($0.identifier.value) == HostName.folded(identifier.value) || HostName.folded($0.identifier.value) == HostName.folded(base))
             }
             guard isAuthorized else { throw AuthorityError.refused("Request refused: no valid authorization for \(identifier.value)") }
             allowed.insert(name)
@@ -51,6 +51,7 @@ extension StoreReader {
         guard let order = try self.acmeOrder(id, node: node) else { throw AuthorityError(.notFound, "Order not found: \(id)") }
         guard let account = try self.acmeAccount(order.accountID, node: node) else { throw AuthorityError(.notFound, "Account not found: \(order.accountID)") }
         guard account.status == "valid" else { throw AuthorityError.refused("Request refused: the account is \(account.status)") }
+        guard order.serial == nil else { throw AuthorityError.refused("Request refused: the order has its certificate already") }
         guard order.status == "ready" else { throw AuthorityError.refused("Request refused: the order is \(order.status), not ready") }
         return order
     }

@@ -17,6 +17,7 @@ public final class Authority: Sendable {
     private let current: Mutex<AuthorityState>
     private let currentRules: Mutex<Rules>
     private let extensionCache = ProfileExtensionCache()
+    let refusalRecords = RefusalRecords()
 
     /// Opens the authority on a store that belongs to it.
     ///

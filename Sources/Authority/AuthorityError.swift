@@ -26,8 +26,10 @@ public struct AuthorityError: Error, Sendable, Equatable {
         case invalidParameter
         /// Something other than a certificate does not exist; the detail is the whole line.
         case notFound
-        /// The store failed; the detail names no path and no SQL.
+        /// The store failed at one change; the detail names no path and no SQL.
         case storage
+        /// The store takes no change now: locked, full, read-only, damaged. Trying the changes one by one would be in vain.
+        case storageUnavailable
     }
 
     public let code: Code
@@ -43,6 +45,9 @@ public struct AuthorityError: Error, Sendable, Equatable {
 
     /// Equality is the code's: tests and callers compare what happened, not its words.
     public static func == (left: AuthorityError, right: AuthorityError) -> Bool { left.code == right.code }
+
+    /// Whether something failed, rather than a rule refusing.
+    public var isFailure: Bool { self.code == .storage || self.code == .storageUnavailable }
 
     /// A refusal with a whole line of its own.
     static func refused(_ line: String) -> AuthorityError { AuthorityError(.refused, line) }

@@ -92,9 +92,10 @@ extension Authority {
         do {
             return try self.commitTogether(changes)
         } catch {
-            guard changes.count > 1 else {
-                let failure = (error as? AuthorityError) ?? AuthorityError(.storage, "the store did not take the change", cause: String(describing: error))
-                return CommitReport(results: [.failure(failure)], events: [], wantsCRL: false)
+            let failure = (error as? AuthorityError) ?? AuthorityError(.storage, "the store did not take the change", cause: String(describing: error))
+            // One by one only where the fault may be one change's: a store that is locked or full would be waited for again and again.
+            guard changes.count > 1, failure.code != .storageUnavailable else {
+                return CommitReport(results: changes.map { _ in .failure(failure) }, events: [], wantsCRL: false)
             }
             var report = CommitReport<Value>(results: [], events: [], wantsCRL: false)
             for change in changes {
@@ -130,13 +131,15 @@ extension Authority {
                     events += commit.events
                     followUps += commit.followUps
                     wantsCRL = wantsCRL || commit.wantsCRL
-                } catch let refusal as AuthorityError where refusal.code != .storage {
+                } catch let refusal as AuthorityError where !refusal.isFailure {
                     // A refusal after a write would leave half a change behind: undo all, the changes then run one by one.
                     guard writer.changeCount == mark else {
                         throw AuthorityError(.storage, "a change was refused half-way", cause: refusal.detail)
                     }
                     commit = Commit(store: writer, state: state, now: now, rules: rules, actor: actor, context: change.context)
-                    try commit.audit(detail: "\(refusal.code.rawValue): \(refusal.detail)", outcome: .refused)
+                    if self.refusalRecords.admit(change.context, refusal, now: now) {
+                        try commit.audit(detail: "\(refusal.code.rawValue): \(refusal.detail)", outcome: .refused)
+                    }
                     results.append(.failure(refusal))
                 }
                 state = commit.state

@@ -19,6 +19,8 @@ public protocol RandomSource: Sendable {
 public protocol NodeFolders: Sendable {
     /// Writes both files durably.
     func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws
+    /// Puts a renewed certificate beside the key that is there.
+    func store(commonName: String, certificatePEM: String) throws
     /// Removes what is there; nothing there is no error.
     func remove(commonName: String) throws
 }

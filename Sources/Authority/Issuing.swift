@@ -69,9 +69,11 @@ extension Authority {
     /// - Parameter keepsKey: whether the key goes into the node's folder, so that no live certificate of that name may exist.
     public func prepareGenerating(_ request: NamedRequest, key pair: SubjectKeyPair, keepsKey: Bool, actor: Actor, task: String) throws -> PreparedCertificate {
         let profile = try self.profile(request.profile, for: actor, task: task)
-        return try self.prepare(
+        let prepared = try self.prepare(
             commonName: request.commonName, names: request.names, key: try SubjectPublicKey(subjectPublicKeyInfo: pair.subjectPublicKeyInfo),
             profile: profile, days: request.days, actor: actor, owner: actor.nodeID, mustBeNew: true, keptKey: keepsKey ? pair.privateKeyPEM : nil)
+        try self.store.read { try $0.checkNew(prepared, now: self.clock.now) }
+        return prepared
     }
 
     /// Checks everything about a named request that does not need its key: so that no key is made for a request that is refused.
@@ -133,7 +135,7 @@ extension Authority {
         try rules.check(commonName: commonName)
         if profile.altnames, !profile.isAuthority {
             if profile.certType == .server, HostName.isHostName(commonName) {
-                let name = AlternativeName.dns(commonName.lowercased())
+                let name = AlternativeName.dns(HostName.folded(commonName))
                 if !names.contains(name) { names.insert(name, at: 0) }
             } else if profile.extendedKeyUsage.contains(.emailProtection), AlternativeName.email(commonName).fault == nil {
                 let name = AlternativeName.email(commonName)
@@ -275,14 +277,25 @@ extension Commit {
                 throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(Role.admin.text) for the name of a node or admin: \(prepared.subject)")
             }
         }
-        if prepared.mustBeNew {
-            try self.store.forEachCertificate(commonName: prepared.record.commonName) { status in
-                // A key folder belongs to a CN, whatever the rest of the name: it may not be written over while its certificate can be used.
-                let keepsFolder = prepared.keptKey != nil && status.certificate.keyIsKept && status.isLiveOrHeld(at: self.now)
-                let isSame = status.isLive(at: self.now) && PKI.DistinguishedName.parse(status.certificate.subject) == prepared.subject
-                if keepsFolder || isSame { throw AuthorityError(.certificateExists, status.certificate.subject) }
-                return true
-            }
+        // A worker has looked at all of them; what came since is among the newest.
+        if prepared.mustBeNew { try self.store.checkNew(prepared, now: self.now, newest: 1_000) }
+    }
+}
+
+extension StoreReader {
+    /// No live certificate of this name, and no key folder that would be written over.
+    ///
+    /// - Parameter newest: how many certificates of the CN are looked at; nil for all.
+    func checkNew(_ prepared: PreparedCertificate, now: UnixTime, newest: Int? = nil) throws {
+        var looked = 0
+        try self.forEachCertificate(commonName: prepared.record.commonName) { status in
+            // A key folder belongs to a CN, whatever the rest of the name: it may not be written over while its certificate can be used.
+            let keepsFolder = prepared.keptKey != nil && status.certificate.keyIsKept && status.isLiveOrHeld(at: now)
+            let isSame = status.isLive(at: now) && PKI.DistinguishedName.parse(status.certificate.subject) == prepared.subject
+            if isSame { throw AuthorityError(.certificateExists, prepared.record.subject) }
+            if keepsFolder { throw AuthorityError(.certificateExists, status.certificate.subject) }
+            looked += 1
+            return newest.map { looked < $0 } ?? true
         }
     }
 }

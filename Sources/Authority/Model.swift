@@ -236,6 +236,13 @@ public enum Event: Sendable, Equatable {
     case status(sequence: Int64, serial: SerialNumber, revocation: Revocation?)
     /// The registration window changed.
     case window(sequence: Int64, RegistrationWindow)
+
+    /// The number that was stored with the change.
+    public var sequence: Int64 {
+        switch self {
+        case .status(let sequence, _, _), .window(let sequence, _): sequence
+        }
+    }
 }
 
 /// An ACME account that a node keeps here (RFC 8555 7.1.2).
@@ -272,7 +279,7 @@ public struct AcmeIdentifier: Sendable, Hashable {
     /// What this identifier allows a certificate to name; nil for a type that is not known.
     public var name: AlternativeName? {
         switch self.type.lowercased() {
-        case "dns": .dns(self.value.lowercased())
+        case "dns": .dns(HostName.folded(self.value))
         case "ip": AlternativeName(kind: "IP", value: self.value)
         default: nil
         }

@@ -34,21 +34,22 @@ struct NameRules {
             throw AuthorityError.refused("Request refused: the common name begins or ends with a space")
         }
         if HostName.isHostName(commonName) {
-            try self.checkBlocked(.dns(commonName.lowercased()))
-            try self.checkLimits(.dns(commonName.lowercased()))
+            try self.checkBlocked(.dns(HostName.folded(commonName)))
+            try self.checkLimits(.dns(HostName.folded(commonName)))
         } else if commonName.utf8.contains(UInt8(ascii: "@")), let at = commonName.lastIndex(of: "@"), HostName.isHostName(String(commonName[at...].dropFirst())) {
             try self.checkBlocked(.email(commonName))
             try self.checkLimits(.email(commonName))
         } else {
             // TLS clients of old compare the CN with the host: what is meant as one has to be one.
             if self.profile.extendedKeyUsage.contains(.serverAuth), commonName.contains("."), !commonName.contains(" "),
-                IPAddress.octets(commonName) == nil, let fault = HostName.fault(commonName.lowercased(), allowsWildcard: true)
+                IPAddress.octets(commonName) == nil, let fault = HostName.fault(HostName.folded(commonName), allowsWildcard: true)
             {
                 throw AuthorityError.refused("Request refused: '\(commonName)': \(fault)")
             }
-            guard self.profile.permits(otherName: commonName), self.actor.node?.names?.contains(where: { $0.matches(commonName) }) ?? true else {
-                throw self.outsideLimits(commonName)
+            guard !commonName.utf8.contains(UInt8(ascii: "*")) else {
+                throw AuthorityError.refused("Request refused: '\(commonName)': a wildcard may only be the whole first label of a host name")
             }
+            guard self.profile.permits(otherName: commonName), self.nodePermits(literally: commonName) else { throw self.outsideLimits(commonName) }
         }
     }
 
@@ -56,7 +57,8 @@ struct NameRules {
     static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0..<0x20, 0x7f..<0xa0, 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff9...0xfffb: true
-        default: false
+        // The soft hyphen and the like are in the text and not to be seen.
+        default: scalar.properties.isDefaultIgnorableCodePoint
         }
     }
 
@@ -84,11 +86,29 @@ struct NameRules {
             profileAgrees = self.profile.permits(emailAddress: value)
             let host = value.split(separator: "@").last.map { String($0) } ?? ""
             nodeAgrees = limits?.contains { $0.matches(value) || $0.matches(host) } ?? true
-        case .ip, .uri:
+        case .ip:
             profileAgrees = self.profile.permits(otherName: name.value)
-            nodeAgrees = limits?.contains { $0.matches(name.value) } ?? true
+            nodeAgrees = self.nodePermits(literally: name.value)
+        case .uri(let value):
+            profileAgrees = self.profile.permits(otherName: value)
+            // A URI is its host's, whatever stands behind it.
+            nodeAgrees = self.nodePermits(literally: value) || (Self.host(ofURI: value).map { host in limits?.contains { $0.matches(host) } ?? true } ?? false)
         }
         guard profileAgrees, nodeAgrees else { throw self.outsideLimits(name.value) }
+    }
+
+    /// Suffixes are for host names: any other text must stand in the node's list as it is.
+    private func nodePermits(literally text: String) -> Bool {
+        self.actor.node?.names?.contains { $0.description == HostName.folded(text) } ?? true
+    }
+
+    /// The host of `scheme://user@host:port/…` (RFC 3986 3.2.2); nil where there is no authority part.
+    static func host(ofURI text: String) -> String? {
+        guard let start = text.range(ofASCII: "://") else { return nil }
+        var authority = text[start...].prefix { !"/?#".contains($0) }
+        if let at = authority.lastIndex(of: "@") { authority = authority[authority.index(after: at)...] }
+        if let colon = authority.lastIndex(of: ":"), !authority.hasPrefix("[") { authority = authority[..<colon] }
+        return authority.isEmpty ? nil : HostName.folded(String(authority))
     }
 
     private func outsideLimits(_ name: String) -> AuthorityError {
@@ -97,6 +117,16 @@ struct NameRules {
 }
 
 extension String {
+    /// Where the text goes on after the first occurrence of `pattern`.
+    fileprivate func range(ofASCII pattern: String) -> String.Index? {
+        var position = self.startIndex
+        while position < self.endIndex {
+            if self[position...].hasPrefix(pattern) { return self.index(position, offsetBy: pattern.count) }
+            position = self.index(after: position)
+        }
+        return nil
+    }
+
     /// Without spaces at its ends.
     fileprivate var trimmingSpaces: String {
         var text = Substring(self)

@@ -112,7 +112,7 @@ extension AuthorityState {
 
     /// A CN that lives is taken, and so is a binding, unless the key is the same or a one-time token names this CN.
     func checkFree(_ commonName: String, binding: Binding?, proof: RegistrationProof, now: UnixTime) throws {
-        if let node = self.node(commonName: commonName) {
+        if let node = self.node(commonName: commonName), node.isLive(at: now) {
             var mayReplace = false
             if case .curve? = node.binding, node.binding == binding { mayReplace = true }
             if case .token(let hash) = proof, let token = self.tokens[hash], token.kind == .oneTime, token.commonName != nil { mayReplace = true }
@@ -121,7 +121,9 @@ extension AuthorityState {
                     "Node already registered: \(node.commonName); to move it run on the CA's host: ca-ctl node rebind \(node.commonName)")
             }
         }
-        if let binding, let holder = self.node(bound: binding), DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName) {
+        if let binding, let holder = self.node(bound: binding), holder.isLive(at: now),
+            DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName)
+        {
             throw AuthorityError.refused(
                 "Request refused: \(binding.text) already belongs to the node \(holder.commonName); to free it run on the CA's host: ca-ctl node remove \(holder.commonName)")
         }
@@ -155,7 +157,7 @@ extension Commit {
         try self.check(prepared, in: authority)
         try self.checkAdminName(of: prepared, proof: proof)
 
-        let earlier = self.state.node(commonName: request.commonName)
+        let earlier = try self.makeRoom(for: request.commonName, binding: caller.binding)
         var node = Node(
             id: earlier?.id ?? NodeID(0), commonName: request.commonName, subject: prepared.record.subject, binding: caller.binding, profile: request.profile,
             profiles: earlier?.profiles, names: earlier?.names, serial: prepared.record.serial, notAfter: prepared.record.notAfter,
@@ -180,11 +182,30 @@ extension Commit {
 
     /// A listed admin's name that no live node carries is given only to whoever the operator named: else a token would be worth role A.
     private func checkAdminName(of prepared: PreparedCertificate, proof: RegistrationProof) throws {
-        let reservation = self.state.reservation(of: prepared.subject)
-        guard reservation.isReserved, reservation.owner == nil else { return }
+        guard self.state.admins.contains(where: { $0.name == prepared.subject }) else { return }
+        // Who may follow a live node has been settled; one whose certificate has expired is nobody's to follow here.
+        if let holder = self.state.node(commonName: prepared.record.commonName), holder.isLive(at: self.now),
+            DistinguishedName.parse(holder.subject) == prepared.subject
+        { return }
         if case .token(let hash) = proof, let token = self.state.tokens[hash], token.kind == .oneTime, token.commonName != nil { return }
         throw AuthorityError.refused(
             "Request refused: \(prepared.subject) is the name of a listed admin; on the CA's host run: ca-ctl registrar open --cn \(prepared.record.commonName)")
+    }
+
+    /// Ends nodes whose certificates have expired and who stand in the way of a new one.
+    ///
+    /// - Returns: the node of this CN that the new registration goes on with: what it owns stays its own.
+    private mutating func makeRoom(for commonName: String, binding: Binding?) throws -> Node? {
+        if let binding, let holder = self.state.node(bound: binding), DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName) {
+            try self.end(holder)
+        }
+        guard let earlier = self.state.node(commonName: commonName) else { return nil }
+        // An expired node that comes back from elsewhere may be somebody else: it begins with nothing.
+        guard earlier.isLive(at: self.now) || earlier.binding == binding else {
+            try self.end(earlier)
+            return nil
+        }
+        return earlier
     }
 
     private mutating func spend(_ proof: RegistrationProof) throws {
@@ -275,6 +296,7 @@ extension Commit {
     /// Adds a node that has no certificate of its own.
     public mutating func addNode(commonName: String, binding: Binding) throws -> Node {
         try self.state.checkFree(commonName, binding: binding, proof: .seed, now: self.now)
+        if let expired = try self.makeRoom(for: commonName, binding: binding) { try self.end(expired) }
         var node = Node(
             id: NodeID(0), commonName: commonName, subject: DistinguishedName([.init(.commonName, commonName)]).slashNotation, binding: binding, profile: "ra",
             serial: nil, notAfter: nil, registeredAt: self.now, origin: .manual, state: .live)

@@ -15,6 +15,10 @@ extension Commit {
         }
         try self.insert(prepared, in: authority, detail: "renews \(old.hexadecimal)")
         try self.follow(renewalOf: old, by: prepared)
+        if certificate.keyIsKept {
+            // After the commit, so that the folder never shows a certificate that does not exist.
+            self.followUps.append { try? authority.nodeFolders.store(commonName: prepared.record.commonName, certificatePEM: prepared.pem) }
+        }
         if revokesOld { try self.revoke(status, reason: .superseded) }
     }
 }

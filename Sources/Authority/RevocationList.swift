@@ -16,9 +16,7 @@ public struct PlannedRevocationList: Sendable {
 extension Commit {
     /// Gives the next CRL its number: above every number before, and never below the time in microseconds, so that it grows
     /// across any restore of the store.
-    ///
-    /// - Parameter scheduled: whether this is one of the CRLs that expired entries must stand on once more (RFC 5280 3.3).
-    public mutating func planRevocationList(scheduled: Bool) throws -> PlannedRevocationList {
+    public mutating func planRevocationList() throws -> PlannedRevocationList {
         let number = max(self.state.crlNumber + 1, self.now.seconds.multipliedReportingOverflow(by: 1_000_000).partialValue)
         let plan = PlannedRevocationList(
             number: number, thisUpdate: self.now, nextUpdate: self.now.advanced(bySeconds: self.rules.crlValidity),
@@ -26,12 +24,15 @@ extension Commit {
             dropsExpiredBefore: self.state.scheduledCRLTime.map { min($0, self.now) })
         try self.store.set(.crlNumber, String(number))
         self.state.crlNumber = number
-        if scheduled {
-            try self.store.set(.scheduledCRLTime, String(self.now.seconds))
-            self.state.scheduledCRLTime = self.now
-        }
         try self.audit(detail: "CRL \(number) until \(plan.nextUpdate.rfc3339)")
         return plan
+    }
+
+    /// A scheduled CRL was published: entries that expired before it, and stood on it, may leave (RFC 5280 3.3).
+    public mutating func confirmScheduled(_ plan: PlannedRevocationList) throws {
+        try self.store.set(.scheduledCRLTime, String(plan.thisUpdate.seconds))
+        self.state.scheduledCRLTime = plan.thisUpdate
+        try self.audit(detail: "CRL \(plan.number) stands as the scheduled one")
     }
 }
 

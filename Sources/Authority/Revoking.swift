@@ -9,16 +9,17 @@ extension Commit {
     ///
     /// A held certificate can be revoked for good, keyCompromise replaces a weaker reason, any other repeat changes nothing.
     public mutating func revoke(_ selector: Selector, reason: CRLReason) throws {
-        guard reason != .removeFromCRL else {
-            throw AuthorityError(.invalidParameter, "Invalid reason parameter: removeFromCRL is no reason to revoke (RFC 5280 5.3.1); use unrevoke")
+        try self.revoke(try self.store.revocationTargets(selector, reason: reason, for: self.actor, now: self.now), reason: reason)
+    }
+
+    /// Revokes these certificates, which a worker found: a walk over all of one name is nothing for the writer.
+    public mutating func revoke(_ serials: [SerialNumber], reason: CRLReason) throws {
+        for serial in serials {
+            guard let target = try self.store.certificates(.serial(serial), for: self.actor).first else {
+                throw AuthorityError(.certificateNotFound, serial.decimal)
+            }
+            try self.revoke(target, reason: reason)
         }
-        let found = try self.store.certificates(selector, for: self.actor)
-        guard let newest = found.first else { throw AuthorityError(.certificateNotFound, selector.text) }
-        var targets = found.filter { $0.isLiveOrHeld(at: self.now) }
-        if reason == .superseded, targets.count > 1 { targets.removeFirst() }
-        // With nothing live left, the newest is meant: a repeat or an expired one.
-        if targets.isEmpty { targets = [newest] }
-        for target in targets { try self.revoke(target, reason: reason) }
     }
 
     mutating func revoke(_ target: CertificateStatus, reason: CRLReason) throws {
@@ -94,16 +95,9 @@ extension Commit {
             try self.audit(target: entry.certificate.subject, serial: entry.certificate.serial, detail: "taken out of the inventory")
         }
         if let node { try self.end(node) }
-        let folders = authority.nodeFolders
         for commonName in Set(found.filter(\.certificate.keyIsKept).map(\.certificate.commonName)) {
-            var isStillUsed = false
-            try self.store.forEachCertificate(commonName: commonName) { status in
-                isStillUsed = status.certificate.keyIsKept && !status.certificate.isDeleted
-                return !isStillUsed
-            }
-            if isStillUsed { continue }
-            // After the commit: a key is destroyed only once its certificate is gone for good. What cannot be removed is found by `doctor`.
-            self.followUps.append { try? folders.remove(commonName: commonName) }
+            // After the commit, and asked again then: a later change of the same batch may have made a new key for this name.
+            self.followUps.append { authority.removeKeyIfUnused(commonName) }
         }
     }
 
@@ -128,7 +122,53 @@ extension Commit {
     }
 }
 
+extension StoreReader {
+    /// The serial numbers that `revoke` means, newest first; all are this actor's.
+    func revocationTargets(_ selector: Selector, reason: CRLReason, for actor: Actor, now: UnixTime) throws -> [SerialNumber] {
+        guard reason != .removeFromCRL else {
+            throw AuthorityError(.invalidParameter, "Invalid reason parameter: removeFromCRL is no reason to revoke (RFC 5280 5.3.1); use unrevoke")
+        }
+        var newest: SerialNumber?
+        var targets: [SerialNumber] = []
+        try self.forEachCertificate(selector, for: actor) { status in
+            if newest == nil { newest = status.certificate.serial }
+            if status.isLiveOrHeld(at: now) { targets.append(status.certificate.serial) }
+            guard targets.count <= 1_000 else {
+                throw AuthorityError.refused("Request refused: more than 1000 live certificates of this name; revoke by serial (list_nodes shows them)")
+            }
+        }
+        guard let newest else { throw AuthorityError(.certificateNotFound, selector.text) }
+        if reason == .superseded, targets.count > 1 { targets.removeFirst() }
+        // With nothing live left, the newest is meant: a repeat or an expired one.
+        return targets.isEmpty ? [newest] : targets
+    }
+}
+
 extension Authority {
+    /// Destroys the key kept for a name once no certificate needs it. What cannot be removed now is no secret of anything that is still valid.
+    func removeKeyIfUnused(_ commonName: String) {
+        var isUsed = true
+        do {
+            isUsed = try self.store.read { reader in
+                var used = false
+                try reader.forEachCertificate(commonName: commonName) { status in
+                    used = status.certificate.keyIsKept && !status.certificate.isDeleted
+                    return !used
+                }
+                return used
+            }
+        } catch {
+            // Unknown is used: a key is never destroyed on a guess.
+            return
+        }
+        if !isUsed { try? self.nodeFolders.remove(commonName: commonName) }
+    }
+
+    /// The serial numbers that `revoke` means for this actor.
+    public func revocationTargets(_ selector: Selector, reason: CRLReason, actor: Actor) throws -> [SerialNumber] {
+        try self.store.read { try $0.revocationTargets(selector, reason: reason, for: actor, now: self.clock.now) }
+    }
+
     /// Reads a reason as clients send it: a name of RFC 5280, or its code as number or digits.
     public static func reason(name: String) throws -> CRLReason {
         if let code = Int(name) {

@@ -50,20 +50,25 @@ extension StoreReader {
     ///
     /// An N selects among its own alone, so that two nodes may hold certificates of one name.
     func certificates(_ selector: Selector, for actor: Actor) throws -> [CertificateStatus] {
+        var found: [CertificateStatus] = []
+        try self.forEachCertificate(selector, for: actor) { found.append($0) }
+        return found
+    }
+
+    /// Calls `body` with each certificate that `selector` means, newest first.
+    func forEachCertificate(_ selector: Selector, for actor: Actor, _ body: (CertificateStatus) throws -> Void) throws {
         if case .serial(let serial) = selector {
-            guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else { return [] }
-            return [CertificateStatus(certificate: certificate, revocation: try self.revocation(serial))]
+            guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else { return }
+            return try body(CertificateStatus(certificate: certificate, revocation: try self.revocation(serial)))
         }
         guard let commonName = selector.commonName else {
             throw AuthorityError(.invalidParameter, "Invalid dn parameter: a name without a CN cannot be looked up; give the serial")
         }
-        var found: [CertificateStatus] = []
         try self.forEachCertificate(commonName: commonName) { status in
             let certificate = status.certificate
-            if !certificate.isDeleted, actor.owns(certificate.node) || actor.node?.serial == certificate.serial, selector.matches(certificate) { found.append(status) }
+            if !certificate.isDeleted, actor.owns(certificate.node) || actor.node?.serial == certificate.serial, selector.matches(certificate) { try body(status) }
             return true
         }
-        return found
     }
 
     /// Calls `body` with the certificates whose CN is `commonName`, newest first, deleted ones included, until it returns false.

@@ -50,6 +50,9 @@ struct SigningRequest: Sendable {
         }
         let key = try SubjectPublicKey(node: parts.1)
         try Self.verify(information: information, algorithm: algorithm, signature: signature, key: key)
+        for attribute in parts.0.joined() where attribute.type == AttributeType.commonName.oid && String(attribute.value) == nil {
+            throw AuthorityError(.csr, "the common name is neither a UTF8String nor a PrintableString (RFC 5280 4.1.2.4)")
+        }
         self.commonName = PKI.DistinguishedName(parts.0).commonName
         self.names = try parts.2.map { try Self.names(inAttributes: $0) } ?? []
         self.key = key
@@ -66,7 +69,7 @@ struct SigningRequest: Sendable {
             throw AuthorityError(.csr, "the signature algorithm \(identifier) is not supported")
         }
         let bits = try ASN1BitString(derEncoded: signature)
-        guard key.publicKey.isValidSignature(bits.bytes, for: information.encodedBytes, signatureAlgorithm: known) else {
+        guard bits.paddingBits == 0, key.publicKey.isValidSignature(bits.bytes, for: information.encodedBytes, signatureAlgorithm: known) else {
             throw AuthorityError(.csr, "the signature does not verify with the request's own key")
         }
     }

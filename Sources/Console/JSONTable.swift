@@ -11,7 +11,8 @@ public struct JSONColumn: Sendable {
     /// - Parameters:
     ///   - title: the heading.
     ///   - cell: the text for one object of the list.
-    public init(_ title: String, isNumber: Bool = false, isProse: Bool = false, least: Int = 12, cell: @escaping @Sendable (JSON) -> String) {
+    public init(_ title: String, isNumber: Bool = false, isProse: Bool = false, least: Int = 12, cell: @escaping @Sendable (JSON) -> String)
+    {
         self.column = TextTable.Column(title, isNumber: isNumber, isProse: isProse, least: least)
         self.cell = cell
     }

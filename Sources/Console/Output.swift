@@ -55,6 +55,11 @@ public struct Output: Sendable {
         }
     }
 
+    /// Prints one of the two, if anybody reads: for a program that has more to do than to print.
+    public func offer(_ value: JSON, text: String) {
+        _ = Self.put(Array((isJSON ? value.text + "\n" : Self.closed(text)).utf8), STDOUT_FILENO)
+    }
+
     /// One line on standard error, with the program's name.
     public static func complain(_ message: String) {
         let line = "ca-ctl: " + message.split(whereSeparator: \.isNewline).map { TextWidth.printable(String($0)) }.joined(separator: "; ")

@@ -49,17 +49,23 @@ final class CoreOperations: Operations {
     func reload() throws -> JSON {
         do {
             let configuration = try OpenedAuthority.readConfiguration(self.opened.directory)
-            let profiles = try ProfileDirectory(root: self.opened.directory.profiles).load(baseSubject: self.opened.authority.issuer.name.baseSubject)
+            let folder = ProfileDirectory(root: self.opened.directory.profiles)
             guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the core is not running") }
             let authority = self.opened.authority
             let context = RequestContext(id: "reload", task: "reload", caller: Caller(proof: .itself, channel: .admin))
             // On the writer's thread, as its last act of this change: no batch sees half of the new rules.
+            // The folder is read there too: a profile that was changed a moment ago must not come back as it was.
             _ = try processing.commitAndWait(
                 Change(context, needs: .local) { commit in
-                    try commit.reload(rules: Rules(configuration), profiles: profiles, in: authority)
+                    do {
+                        try commit.reload(rules: Rules(configuration), profiles: try folder.load(baseSubject: authority.issuer.name.baseSubject), in: authority)
+                    } catch let error as SettingsError {
+                        throw AuthorityError(.invalidParameter, error.oneLine)
+                    }
                     return true
                 })
-            self.pool.keep(Set(profiles.map(\.keyType)))
+            let profiles = authority.state.profiles
+            self.pool.keep(Set(profiles.values.map(\.keyType)))
             return .object([.init("profiles", .integer(profiles.count)), .init("warnings", .array(configuration.warnings.map { .string($0) }))])
         } catch let error as SettingsError {
             throw Refusal(.invalidParameter, error.oneLine)

@@ -1,6 +1,7 @@
 // The core process put together: its threads, what they own, how they start and stop.
 
 import Authority
+import DurableFiles
 import Glibc
 public import Logging
 import PKI
@@ -20,6 +21,9 @@ public enum CoreService {
     /// - Throws: one line, where it cannot start.
     public static func serve(_ opened: OpenedAuthority, runDirectory: String, signals: ShutdownSignals, log: Logger) throws {
         let notifier = ServiceNotifier()
+        // libzmq replaces the sockets of whoever is there without a word.
+        let lock = try DurableFile.lock(directory: runDirectory)
+        defer { withExtendedLifetime(lock) {} }
         let running = try RunningCore(opened, runDirectory: runDirectory, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(

@@ -26,8 +26,11 @@ public struct DataDirectory: Sendable {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-    /// Whether a CA was initialised here.
-    public var isInitialised: Bool { Self.exists(self.certificate) && Self.exists(self.database) }
+    /// Stands from the first to the last act of `init`: what is there with it is nobody's CA yet.
+    var unfinished: String { self.path + "/init.unfinished" }
+
+    /// Whether a CA was initialised here, to its end.
+    public var isInitialised: Bool { Self.exists(self.certificate) && Self.exists(self.database) && !Self.exists(self.unfinished) }
 }
 
 /// `nodes/<cn>/`: keys that the CA made for others.
@@ -39,6 +42,10 @@ package struct NodeDirectories: NodeFolders {
         try PrivateDirectory.create(folder)
         try PrivateFile.write(keyPEM, to: folder + "/key.pem")
         try DurableFile.write(Array(certificatePEM.utf8), to: folder + "/cert.pem", mode: 0o600)
+    }
+
+    package func store(commonName: String, certificatePEM: String) throws {
+        try DurableFile.write(Array(certificatePEM.utf8), to: self.root + "/" + Self.folderName(commonName) + "/cert.pem", mode: 0o600)
     }
 
     package func remove(commonName: String) throws {

@@ -53,11 +53,13 @@ public enum Initialise {
         if directory.isInitialised { return try self.confirm(request, directory, log) }
         let lock = try DurableFile.lock(directory: directory.path)
         defer { withExtendedLifetime(lock) {} }
-        guard !DataDirectory.exists(directory.certificate) || !DataDirectory.exists(directory.database) else { return try self.confirm(request, directory, log) }
+        if directory.isInitialised { return try self.confirm(request, directory, log) }
+        try self.begin(directory)
 
         var configuration = try self.configuration(request, directory)
         let clock = SystemClock()
         let material = try self.material(request, configuration, directory, log, clock: clock)
+        for warning in material.warnings { log.warning("\(warning)") }
         try self.write(material, directory, configuration)
         let issuer = try Issuer(der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
         let profiles = CertificateProfile.builtIns(baseSubject: issuer.name.baseSubject)
@@ -65,7 +67,6 @@ public enum Initialise {
             try ProfileDirectory(root: directory.profiles).store(profile)
         }
         try self.fill(directory, issuer: issuer, material: material, clock: clock)
-        // The certificate comes last: without it the directory holds no CA, and `init` begins again.
         try DurableFile.write(Array(issuer.pem.utf8), to: directory.publishedCertificate, mode: 0o644)
         try DurableFile.write(Array(issuer.pem.utf8), to: directory.certificate, mode: 0o644)
         if configuration.seedInFile != nil { try OpenedAuthority.removeSeed(from: directory) }
@@ -76,6 +77,23 @@ public enum Initialise {
         members.append(.init("token", .string(material.token)))
         members.append(.init("warnings", .array(material.warnings.map { .string($0) })))
         return .object(members)
+    }
+
+    /// Marks the directory as unfinished, where it holds no CA or only what an unfinished `init` left.
+    private static func begin(_ directory: DataDirectory) throws {
+        guard !DataDirectory.exists(directory.unfinished) else { return }
+        let parts = [directory.certificate, directory.key, directory.database].filter { DataDirectory.exists($0) }
+        guard parts.isEmpty else {
+            let missing = [directory.certificate, directory.database].filter { !DataDirectory.exists($0) }
+            throw CoreError(
+                "\(directory.path) holds a part of a CA (\(parts.joined(separator: ", "))), but not \(missing.joined(separator: " and ")); restore it from a backup: init would destroy the rest")
+        }
+        try DurableFile.write([], to: directory.unfinished, mode: 0o600)
+    }
+
+    /// The CA is there for good: to be called once what `run` returned has been shown, the seed above all.
+    public static func finish(_ directory: DataDirectory) throws {
+        if DataDirectory.exists(directory.unfinished) { try DurableFile.remove(directory.unfinished) }
     }
 
     private static func makeFolders(_ directory: DataDirectory) throws {
@@ -220,12 +238,15 @@ public enum Initialise {
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
         let token = material.token
         let isDerived = material.isDerived
+        let warnings = material.warnings
         let plan = try self.commit(authority, context) { commit in
-            try commit.audit(target: issuer.name.slashNotation, detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)")
+            try commit.audit(target: issuer.name.slashNotation, detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)" + warnings.map { "; \($0)" }.joined())
             try commit.rotateStandingToken(number: 0, hash: Authority.hash(token: token))
             let end = commit.now.advanced(bySeconds: Self.windowSeconds)
             try commit.openWindow(until: end, reason: "opened by init")
-            return try commit.planRevocationList(scheduled: true)
+            let plan = try commit.planRevocationList()
+            try commit.confirmScheduled(plan)
+            return plan
         }
         try authority.publish(plan, in: directory)
         try store.close()

@@ -44,8 +44,9 @@ struct InputOutput: Sendable {
     }
 
     private func serve(ready: () -> Void) throws {
-        // Sockets are made with no right for others; whoever starts us gives each peer its own group.
+        // Made with no right for others, in a folder of our own; whoever gives a peer its own user gives it a group as well.
         umask(0o077)
+        defer { for name in Self.channels.map(\.rawValue) + ["events"] { unlink("\(self.runDirectory)/\(name).sock") } }
         let front = try self.router(.front)
         let registrar = try self.router(.registrar)
         let ocsp = try self.router(.ocsp)
@@ -54,6 +55,7 @@ struct InputOutput: Sendable {
         options.sendHighWater = 10_000
         let events = try ZMQSocket(.publish, in: self.context, options: options)
         try events.bind(self.endpoint("events"))
+        for name in Self.channels.map(\.rawValue) + ["events"] { chmod("\(self.runDirectory)/\(name).sock", 0o600) }
         var set = ZMQPollSet()
         let indexes = [set.add(front), set.add(registrar), set.add(ocsp), set.add(admin)]
         set.add(descriptor: self.outbox.descriptor)
@@ -61,6 +63,8 @@ struct InputOutput: Sendable {
 
         var outgoing: [Outgoing] = []
         var nextHeartbeat = MonotonicTime.now
+        // The number of the last event that went out, not of the last commit: a heartbeat must never be ahead of its event.
+        var sequence = self.authority.state.eventSequence
         while true {
             if self.outbox.mayPoll() {
                 self.beat.idle()
@@ -87,11 +91,12 @@ struct InputOutput: Sendable {
                     }
                 case .event(let event):
                     _ = try events.sendNow(self.describe(event).encoded)
+                    sequence = event.sequence
                 }
             }
             let now = MonotonicTime.now
             if now >= nextHeartbeat {
-                _ = try events.sendNow(self.heartbeat())
+                _ = try events.sendNow(self.heartbeat(sequence))
                 nextHeartbeat = MonotonicTime(nanoseconds: now.nanoseconds + Self.heartbeatNanoseconds)
             }
             if set.ready(at: indexes[0]).contains(.readable) { try self.receive(front, .front) }
@@ -194,9 +199,9 @@ struct InputOutput: Sendable {
             ]))
     }
 
-    private func heartbeat() -> [UInt8] {
+    private func heartbeat(_ sequence: Int64) -> [UInt8] {
         JSON.object([
-            .init("event", "heartbeat"), .init("instance", .string(self.instance)), .init("sequence", .integer(self.authority.state.eventSequence)),
+            .init("event", "heartbeat"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
         ]).encoded
     }
 

@@ -53,7 +53,8 @@ final class KeyPool: SubjectKeys {
 final class SeedVerifier: SeedChecks {
     private struct Guesses {
         var wrong = 0
-        var notBefore = UnixTime(.min)
+        /// Until then this place is refused; nil while it may still try freely.
+        var notBefore: UnixTime?
     }
     private let opened: OpenedAuthority
     private let guesses = Mutex<[String: Guesses]>([:])
@@ -68,8 +69,10 @@ final class SeedVerifier: SeedChecks {
 
     func admit(_ caller: Caller) throws {
         let now = self.opened.authority.clock.now
-        let wait = self.guesses.withLock { $0[Self.place(caller)].map { $0.notBefore.seconds - now.seconds } ?? 0 }
-        if wait > 0 { throw Refusal(.invalidSeed, "Invalid registration seed: too many wrong seeds from here; wait \(min(wait, Self.longestWait)) s") }
+        // A clock that went back locks nobody out for longer than the longest wait.
+        guard let end = self.guesses.withLock({ $0[Self.place(caller)]?.notBefore }), end > now, end <= now.advanced(bySeconds: Self.longestWait) else { return }
+        let wait = end.seconds - now.seconds
+        throw AuthorityError(.refused, "Invalid registration seed: too many wrong seeds from here; wait \(wait) s")
     }
 
     private static func place(_ caller: Caller) -> String { caller.proofText }
@@ -86,7 +89,7 @@ final class SeedVerifier: SeedChecks {
                 return
             }
             // Bounded: a stranger with many addresses costs no memory; the oldest waits are over anyway.
-            if guesses.count > 10_000 { guesses = guesses.filter { $0.value.notBefore > now } }
+            if guesses.count > 10_000 { guesses = guesses.filter { ($0.value.notBefore ?? now) > now } }
             if guesses.count > 10_000 { guesses = [:] }
             var entry = guesses[place] ?? Guesses()
             entry.wrong += 1

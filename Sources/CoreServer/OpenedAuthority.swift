@@ -83,7 +83,7 @@ public final class OpenedAuthority: Sendable {
             let certificate = try Certificate(derEncoded: try self.readCertificate(directory))
             let root = try SeedRoot(seed)
             // The certificate says which type was derived; the generation is always 0 until keys are rolled over.
-            for type in KeyType.allCases {
+            for type in KeyType.allCases where AuthorityKeyMatch.mayBe(type, certificate.publicKey) {
                 let key = try root.caKey(type, generation: 0)
                 if try Certificate.PublicKey(derEncoded: key.subjectPublicKeyInfoDER) == certificate.publicKey { return key }
             }

@@ -21,7 +21,6 @@ final class Processing: Sendable {
     let log: Logger
     private let prefix: String
     private let counter = Atomic<UInt64>(0)
-    private let refusalRecords = RefusalRecords()
 
     /// A relay answers `Busy` after 3.5 s; a request that old is not begun any more.
     private static let oldest: UInt64 = 3_400_000_000
@@ -103,9 +102,9 @@ final class Processing: Sendable {
         }
     }
 
-    /// Answers with a refusal. One of a task that changes things is audited, and then leaves after its record is on disk.
+    /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves.
     private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
-        if isAudited, let refusal = error as? AuthorityError, refusal.code != .storage, self.refusalRecords.admit(context, refusal) {
+        if isAudited, let refusal = error as? AuthorityError, !refusal.isFailure {
             self.submit(PendingChange(change: Change(context, needs: .anyone) { _ in throw refusal }, completion: .reply(route, requestID: context.id)))
         } else {
             self.outbox.post(.answer(route, frame: Answer.frame(self.words(for: error, requestID: context.id, task: context.task))))
@@ -116,8 +115,8 @@ final class Processing: Sendable {
     private func words(for error: any Error, requestID: String, task: String) -> Refusal {
         if let refusal = error as? Refusal { return refusal }
         if let error = error as? AuthorityError {
-            if error.code == .storage || error.cause != nil {
-                self.log.error("\(error.detail)", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
+            if error.isFailure || error.cause != nil {
+                self.log.log(level: error.isFailure ? .error : .debug, "\(error.detail)", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
             }
             return Refusal(error)
         }
@@ -201,27 +200,6 @@ final class Processing: Sendable {
             self.go(on: try job.work(), context: job.context, route: job.route, arrival: job.arrival)
         } catch {
             self.refuse(error, context: job.context, route: job.route, isAudited: true)
-        }
-    }
-}
-
-/// Keeps strangers from filling the disk with refusals: of one identity, task and reason ten a minute are recorded.
-private final class RefusalRecords: Sendable {
-    private struct Minute {
-        var number: UInt64 = 0
-        var counts: [String: Int] = [:]
-    }
-    private let minute = Mutex(Minute())
-
-    func admit(_ context: RequestContext, _ refusal: AuthorityError) -> Bool {
-        let now = MonotonicTime.now.nanoseconds / 60_000_000_000
-        return self.minute.withLock { minute in
-            if minute.number != now { minute = Minute(number: now) }
-            let key = "\(context.caller.proofText) \(context.task) \(refusal.code.rawValue)"
-            let count = minute.counts[key, default: 0]
-            guard count < 10, minute.counts.count < 1_000 || count > 0 else { return false }
-            minute.counts[key] = count + 1
-            return true
         }
     }
 }

@@ -18,6 +18,10 @@ final class Publisher: ListPublisher {
     /// When a revocation last and first asked for a CRL since the last one.
     private let wanted = Mutex<(first: MonotonicTime, last: MonotonicTime)?>(nil)
     private let wake: Mailbox<Job>
+    /// The answer of `get_crl`, made once for each CRL.
+    private let cached = Mutex<[UInt8]?>(nil)
+
+    private static let largestAnswer = 16 << 20
 
     /// A revocation waits this long for others.
     private static let debounce = 250
@@ -42,6 +46,8 @@ final class Publisher: ListPublisher {
     func run(_ beat: LoopBeat) {
         guard let processing = self.processing.withLock({ $0 }) else { return }
         var jobs: [Job] = []
+        // What was revoked when the last process ended may stand on no CRL yet.
+        self.revocationHappened()
         while true {
             jobs.removeAll(keepingCapacity: true)
             beat.idle()
@@ -50,6 +56,9 @@ final class Publisher: ListPublisher {
             // No beat within: a CRL of millions and a walk over the audit log may take longer than a watchdog's patience.
             for job in jobs { processing.run(job) }
             self.publishIfDue()
+        }
+        if self.wanted.withLock({ $0 != nil }) {
+            do { try self.publish() } catch { self.log.error("the last CRL could not be published; the next start does it", metadata: ["cause": "\(error)"]) }
         }
         beat.idle()
     }
@@ -83,20 +92,47 @@ final class Publisher: ListPublisher {
     private func publish(scheduled: Bool) throws {
         guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the publisher is not running") }
         self.wanted.withLock { $0 = nil }
+        do { try self.planAndPublish(scheduled: scheduled, processing) } catch {
+            self.revocationHappened()
+            throw error
+        }
+    }
+
+    private func planAndPublish(scheduled: Bool, _ processing: Processing) throws {
         let context = RequestContext(id: "crl", task: "publish_crl", caller: Caller(proof: .itself, channel: .admin))
         let box = PlanBox()
         _ = try processing.commitAndWait(
             Change(context, needs: .local) { commit in
-                let planned = try commit.planRevocationList(scheduled: scheduled)
+                let planned = try commit.planRevocationList()
                 box.plan.withLock { $0 = planned }
                 return true
             })
         guard let planned = box.plan.withLock({ $0 }) else { throw CoreError("the CRL has no number") }
         let entries = try self.opened.publish(planned)
+        if scheduled {
+            // Only now: expired entries leave after they stood on a scheduled CRL, not after one was tried.
+            _ = try processing.commitAndWait(
+                Change(context, needs: .local) { commit in
+                    try commit.confirmScheduled(planned)
+                    return true
+                })
+        }
+        self.cached.withLock { $0 = nil }
         self.log.info("published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
     }
 
     func published() throws -> [UInt8]? { try self.opened.publishedList() }
+
+    func publishedAnswer() throws -> [UInt8]? {
+        if let answer = self.cached.withLock({ $0 }) { return answer }
+        guard let der = try self.opened.publishedList() else { return nil }
+        guard der.count / 3 * 4 < Self.largestAnswer else {
+            throw Refusal(.requestRefused, "The CRL has \(der.count) bytes, more than an answer may have (16 MiB); fetch it by HTTP or from published/crl.der")
+        }
+        let answer = [UInt8(ascii: "\"")] + Base64.encode(der) + [UInt8(ascii: "\"")]
+        self.cached.withLock { $0 = answer }
+        return answer
+    }
 }
 
 /// Carries a plan from the writer's thread to the publisher's.

@@ -23,14 +23,14 @@ public enum AlternativeName: Hashable, Sendable {
         } else if text.utf8.contains(UInt8(ascii: "@")) {
             self = .email(text)
         } else {
-            self = .dns(text.lowercased())
+            self = .dns(HostName.folded(text))
         }
     }
 
     /// Reads a value whose kind is named: `DNS`, `IP`, `EMAIL` or `URI` in any case; nil for another kind or an address that is none.
     public init?(kind: String, value: String) {
         switch kind.uppercased() {
-        case "DNS": self = .dns(value.lowercased())
+        case "DNS": self = .dns(HostName.folded(value))
         case "IP", "IPADDRESS":
             guard let octets = IPAddress.octets(value) else { return nil }
             self = .ip(octets)
@@ -43,7 +43,7 @@ public enum AlternativeName: Hashable, Sendable {
     /// The name of a CSR or certificate; nil for a kind that this CA does not certify.
     public init?(_ name: GeneralName) {
         switch name {
-        case .dnsName(let value): self = .dns(value.lowercased())
+        case .dnsName(let value): self = .dns(HostName.folded(value))
         case .ipAddress(let octets): self = .ip(Array(octets.bytes))
         case .rfc822Name(let value): self = .email(value)
         case .uniformResourceIdentifier(let value): self = .uri(value)
@@ -95,7 +95,7 @@ public enum AlternativeName: Hashable, Sendable {
         guard parts.count == 2, (1...64).contains(parts[0].utf8.count), parts[0].utf8.allSatisfy({ allowed.contains($0) }),
             !parts[0].hasPrefix("."), !parts[0].hasSuffix("."), !parts[0].contains("..")
         else { return "an e-mail address is local-part@host in ASCII (RFC 5280 4.2.1.6)" }
-        return HostName.fault(parts[1].lowercased(), allowsWildcard: false)
+        return HostName.fault(HostName.folded(String(parts[1])), allowsWildcard: false)
     }
 
     private static func uriFault(_ text: String) -> String? {
@@ -141,7 +141,12 @@ public enum HostName {
     }
 
     /// Whether the text could be meant as a host name, so that a CN of this form belongs among the SANs.
-    public static func isHostName(_ text: String) -> Bool { self.fault(text.lowercased(), allowsWildcard: true) == nil }
+    public static func isHostName(_ text: String) -> Bool { self.fault(self.folded(text), allowsWildcard: true) == nil }
+
+    /// Lower case for A to Z alone: Unicode's rules would turn other letters (the Kelvin sign) into ASCII ones.
+    public static func folded(_ text: String) -> String {
+        String(decoding: text.utf8.map { (0x41...0x5a).contains($0) ? $0 + 0x20 : $0 }, as: UTF8.self)
+    }
 }
 
 /// IPv4 and IPv6 addresses between text and octets.

@@ -37,7 +37,7 @@ public struct SerialNumber: Hashable, Sendable, Comparable {
     ///   - now: the time of issue.
     ///   - random: 128 random bits.
     public init(issuedAt now: UnixTime, random: (UInt64, UInt64)) {
-        let since2020 = max(0, now.seconds - 1_577_836_800)
+        let since2020 = max(1_577_836_800, now.seconds) - 1_577_836_800
         // A serial number is positive: before 2020 (a broken clock) the first word is 1 instead of 0.
         let word = max(1, UInt32(truncatingIfNeeded: since2020) & 0x7fff_ffff)
         self.init(high: word, middle: random.0, low: random.1)

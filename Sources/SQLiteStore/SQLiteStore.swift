@@ -31,7 +31,8 @@ public final class SQLiteStore: Store {
             // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: then a power cut takes acknowledged commits away.
             try self.pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try migrator.migrate(self.pool)
-            self.checkpointer = try DatabaseQueue(path: path, configuration: Self.configuration(readers: 1))
+            // Its patience is what a commit may have to wait for a log that starts over.
+            self.checkpointer = try DatabaseQueue(path: path, configuration: Self.configuration(readers: 1, busy: 0.1))
         } catch let error as AuthorityError {
             throw error
         } catch {
@@ -39,14 +40,14 @@ public final class SQLiteStore: Store {
         }
     }
 
-    private static func configuration(readers: Int) -> Configuration {
+    private static func configuration(readers: Int, busy: Double = 1) -> Configuration {
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.maximumReaderCount = readers
-        // Below the four seconds within which every answer goes out.
-        configuration.busyMode = .timeout(2)
+        // Far below the four seconds within which every answer goes out: behind a foreign lock requests pile up.
+        configuration.busyMode = .timeout(busy)
         configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")
+            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = \(Self.walLimit); PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")
         }
         return configuration
     }
@@ -80,16 +81,18 @@ public final class SQLiteStore: Store {
     ///
     /// To be called every second or so from a thread that neither reads nor writes.
     public func checkpoint() throws {
-        let size = self.walSize
-        guard size > Self.walCheckpointSize else { return }
+        guard self.walSize > Self.walCheckpointSize else { return }
         try self.translating { try self.checkpointer.writeWithoutTransaction { database in
-            // First without any lock that the writer needs; then, on a log that is nearly empty, with it.
-            _ = try database.checkpoint(.passive)
-            if size > Self.walLimit / 2 { _ = try? database.checkpoint(.restart) }
+            // First without any lock that the writer needs. Then, with it, on the little that came meanwhile: not while a long read
+            // holds the log, which would make the writer wait for that read.
+            let result = try database.checkpoint(.passive)
+            let rest = result.walFrameCount - result.checkpointedFrameCount
+            if Int64(result.walFrameCount) * 4_096 > Self.walLimit / 2, rest < 2_048 { _ = try? database.checkpoint(.restart) }
         } }
     }
 
-    /// What the writing connection itself says of its journal mode and its `synchronous` (2 is FULL); both are its own, not the file's.
+    /// What the writing connection itself says of its journal mode and its `synchronous` (2 is FULL): both are its own, not the file's, so
+    /// that no other connection can tell a test.
     package func durability() throws -> (journalMode: String, synchronous: Int) {
         try self.translating { try self.pool.writeWithoutTransaction { database in
             (
@@ -116,7 +119,9 @@ public final class SQLiteStore: Store {
     /// Turns database errors into the one error of the authority; the cause is for the log alone.
     private func translating<Result>(_ body: () throws -> Result) throws -> Result {
         do { return try body() } catch let error as DatabaseError {
-            throw AuthorityError(.storage, Self.words(of: error), cause: String(describing: error))
+            // A constraint is broken by one change alone; everything else stands in the way of all.
+            let code: AuthorityError.Code = error.resultCode == .SQLITE_CONSTRAINT ? .storage : .storageUnavailable
+            throw AuthorityError(code, Self.words(of: error), cause: String(describing: error))
         }
     }
 

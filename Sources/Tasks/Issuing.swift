@@ -82,12 +82,14 @@ extension Call {
             return try next(self, opensNothing ? try self.authority.checkKnown(token: seed) : try self.authority.check(token: seed, commonName: commonName))
         }
         guard self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear else {
-            throw Refusal(
-                .invalidSeed,
+            throw AuthorityError(
+                .refused,
                 "Invalid registration seed: the seed itself is not accepted over a network in clear; put the registration token (ca-ctl seed token) where the seed is expected")
         }
         try self.services.seeds.admit(self.context.caller)
         return .elsewhere(.keyMaker) {
+            // Those that were sent at once with a wrong one wait like all others.
+            try self.services.seeds.admit(self.context.caller)
             guard try self.services.seeds.verify(seed: seed, caller: self.context.caller) else { throw AuthorityError(.invalidSeed, "") }
             return try next(self, .seed)
         }

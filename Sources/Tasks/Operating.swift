@@ -176,7 +176,7 @@ extension Task {
 
     static let verifyAudit = local("verify_audit") { call in
         .elsewhere(.publisher) {
-            let verdict = try call.authority.store.read { try $0.verifyAudit() }
+            let verdict = try call.authority.verifyAudit()
             return .answer(
                 [
                     ("verified", .integer(verdict.verified)), ("good", .bool(verdict.firstBad == nil)),

@@ -17,17 +17,11 @@ extension Task {
         }
     }
 
-    /// Answers are bounded; beyond that the file is the way.
-    private static let largestAnswer = 16 << 20
-
     private static func publishedList(_ call: Call) throws -> Step {
-        guard let der = try call.services.publisher.published() else {
+        guard let answer = try call.services.publisher.publishedAnswer() else {
             throw Refusal(.notFound, "CRL not found: none was published yet; ask for generate_crl")
         }
-        guard der.count / 3 * 4 < self.largestAnswer else {
-            throw Refusal(.requestRefused, "The CRL has \(der.count) bytes, more than an answer may have (16 MiB); fetch it by HTTP or from published/crl.der")
-        }
-        return .encoded([UInt8(ascii: "\"")] + Base64.encode(der) + [UInt8(ascii: "\"")])
+        return .encoded(answer)
     }
 
     static let showCRL = Task("show_crl", role: .local, on: [.admin]) { call in

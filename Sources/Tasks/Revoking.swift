@@ -7,8 +7,9 @@ extension Task {
     static let revoke = Task("revoke", role: .node, changes: true) { call in
         let selector = try call.parameters.selector()
         let reason = try call.parameters.reason()
+        let serials = try call.authority.revocationTargets(selector, reason: reason, actor: call.actor)
         return call.change(needs: .node) { commit in
-            try commit.revoke(selector, reason: reason)
+            try commit.revoke(serials, reason: reason)
             return true
         }
     }

@@ -122,6 +122,10 @@ public protocol ListPublisher: Sendable {
     func publish() throws
     /// The DER of the published CRL; nil where there is none yet.
     func published() throws -> [UInt8]?
+    /// The same as the JSON text of its base64, at most 16 MiB; nil where there is none yet.
+    ///
+    /// - Throws: `Refusal` where it is larger: the file is the way then.
+    func publishedAnswer() throws -> [UInt8]?
 }
 
 /// What the operator asks of the running program.

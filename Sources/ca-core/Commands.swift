@@ -100,7 +100,10 @@ struct Init: ParsableCommand {
             request.company = self.company
             request.allowsWeakSeed = self.weakSeed
             try request.take(secrets: try StandardInput.object())
-            StandardOutput.write(try Initialise.run(request, in: DataDirectory(self.dataDir), log: log).encoded + [0x0a])
+            let directory = DataDirectory(self.dataDir)
+            StandardOutput.write(try Initialise.run(request, in: directory, log: log).encoded + [0x0a])
+            // A seed that nobody was shown makes no CA.
+            try Initialise.finish(directory)
         }
     }
 }

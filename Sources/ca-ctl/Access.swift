@@ -74,7 +74,9 @@ struct Nodes: ParsableCommand {
                 ])
             shared.output.show(
                 answer, table: table,
-                ifEmpty: "There are no nodes. Register one: \(shared.command("registrar open")); or add one: \(shared.command("node add CN --address A"))")
+                ifEmpty:
+                    "There are no nodes. Register one: \(shared.command("registrar open")); add one: \(shared.command("node add CN --address A"))"
+            )
         }
     }
 
@@ -153,7 +155,9 @@ struct Nodes: ParsableCommand {
                     ("cn", .string(commonName)), ("profiles", limit(profiles, isLifted: anyProfile, node["profiles"])),
                     ("names", limit(names, isLifted: anyName, node["names"])),
                 ])
-            shared.output.show(answer, text: "Limited: \(TextWidth.printable(commonName)); see: \(shared.command("node show \(commonName)"))")
+            shared.output.show(
+                answer,
+                text: "Limited: \(TextWidth.printable(commonName)); see: \(shared.command("node show \(ShellText.quoted(commonName))"))")
         }
     }
 
@@ -215,7 +219,8 @@ struct Nodes: ParsableCommand {
     }
 
     struct Remove: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Removes a node: its rights end at once, and its own certificate is revoked.")
+        static let configuration = CommandConfiguration(
+            abstract: "Removes a node: its rights end at once, and its own certificate is revoked.")
 
         @Argument(help: "Its common name.")
         var commonName: String

@@ -96,7 +96,9 @@ struct Completions: ParsableCommand {
     var shell: String
 
     func run() throws {
-        guard let shell = CompletionShell(rawValue: self.shell) else { throw usage("completions are there for bash, zsh and fish, not for \(self.shell)") }
+        guard let shell = CompletionShell(rawValue: self.shell) else {
+            throw usage("completions are there for bash, zsh and fish, not for \(self.shell)")
+        }
         Output.write(CACtl.completionScript(for: shell) + "\n")
     }
 }

@@ -35,11 +35,12 @@ struct Certificates: ParsableCommand {
             let answer = try shared.ask(
                 "generate",
                 [
-                    ("cn", .string(commonName)), ("profile", .string(profile)), ("sans", names.isEmpty ? nil : .array(names.map { .string($0) })),
+                    ("cn", .string(commonName)), ("profile", .string(profile)),
+                    ("sans", names.isEmpty ? nil : .array(names.map { .string($0) })),
                     ("duration", issued.days.map { .integer($0) }), ("local", true),
                 ], timeout: .seconds(120))
             try issued.show(answer, shared)
-            Output.complain("the key stays with the CA; take it: \(shared.command("cert export \(commonName)"))")
+            Output.complain("the key stays with the CA; take it: \(shared.command("cert export \(ShellText.quoted(commonName))"))")
         }
     }
 
@@ -124,7 +125,8 @@ struct Certificates: ParsableCommand {
     }
 
     struct Show: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Shows a certificate: the newest of a DN, or the one with a serial number.")
+        static let configuration = CommandConfiguration(
+            abstract: "Shows a certificate: the newest of a DN, or the one with a serial number.")
 
         @OptionGroup var selector: CertificateSelector
 
@@ -142,7 +144,9 @@ struct Certificates: ParsableCommand {
             // Each of these stands in another line too, or is for programs.
             let hidden: Set<String> = ["serial_number", "subject", "extensions", "certificate", "public_key", "revoked"]
             let members = (answer.objectValue ?? []).filter { !hidden.contains($0.name) }
-            let extensions = (answer["extensions"]?.arrayValue ?? []).map { "\($0.text("name"))\($0["critical"]?.boolValue == true ? " (critical)" : "")" }
+            let extensions = (answer["extensions"]?.arrayValue ?? []).map {
+                "\($0.text("name"))\($0["critical"]?.boolValue == true ? " (critical)" : "")"
+            }
             let facts = JSONText.facts(.object(members), now: shared.now) + [("extensions", extensions.joined(separator: ", "))]
             return TextTable(facts: facts).rendered(width: shared.output.width) + answer.text("certificate")
         }
@@ -151,7 +155,9 @@ struct Certificates: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists certificates in the order of their serial numbers.")
 
-        @Option(help: "Only those that are issued, revoked, expired or deleted.", completion: .list(["issued", "revoked", "expired", "deleted"]))
+        @Option(
+            help: "Only those that are issued, revoked, expired or deleted.",
+            completion: .list(["issued", "revoked", "expired", "deleted"]))
         var state: String?
 
         @Option(help: "At most so many.")

@@ -69,7 +69,6 @@ struct Init: ParsableCommand {
         wishes.allowsWeakSeed = weakSeed
         let origin = try self.origin()
         let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
-        for warning in result["warnings"]?.arrayValue ?? [] { Output.complain("warning: \(JSONText.plain(warning))") }
         shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.command("up"))\n")
     }
 
@@ -80,7 +79,8 @@ struct Init: ParsableCommand {
             origin.authorityCertificate = try NamedFile.readText(caCert)
             origin.password = try caPasswordFile.map { try PasswordFile.read($0) }
         } else if let seed {
-            Output.complain("warning: --seed shows the seed to everyone who can list processes on this host; use --seed-file or --seed-stdin")
+            Output.complain(
+                "warning: --seed shows the seed to everyone who can list processes on this host; use --seed-file or --seed-stdin")
             origin.seed = seed
         } else if seedStdin || seedFile != nil {
             origin.seed = try SeedInput.read(file: seedFile)

@@ -22,7 +22,8 @@ package struct Listeners: Sendable, Equatable {
 
     init(_ plan: ServicePlan) {
         self.init(
-            host: plan.host.description, port: Int64(plan.port), front: plan.endpoint(plan.port), registrar: plan.endpoint(plan.registrarPort))
+            host: plan.host.description, port: Int64(plan.port), front: plan.endpoint(plan.port),
+            registrar: plan.endpoint(plan.registrarPort))
     }
 
     package init?(_ json: JSON) {
@@ -34,7 +35,8 @@ package struct Listeners: Sendable, Equatable {
 
     package var json: JSON {
         .object([
-            .init("host", .string(host)), .init("port", .integer(port)), .init("front", .string(front)), .init("registrar", .string(registrar)),
+            .init("host", .string(host)), .init("port", .integer(port)), .init("front", .string(front)),
+            .init("registrar", .string(registrar)),
         ])
     }
 

@@ -43,7 +43,8 @@ struct RevocationLists: ParsableCommand {
             var connection = try shared.connect()
             guard let out else {
                 let facts = try shared.ask(&connection, "show_crl", timeout: .seconds(60))
-                shared.output.show(facts, text: TextTable(facts: JSONText.facts(facts, now: shared.now)).rendered(width: shared.output.width))
+                shared.output.show(
+                    facts, text: TextTable(facts: JSONText.facts(facts, now: shared.now)).rendered(width: shared.output.width))
                 return
             }
             let encoded = try shared.ask(&connection, "get_crl", timeout: .seconds(60)).stringValue ?? ""
@@ -98,7 +99,8 @@ struct Profiles: ParsableCommand {
 
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Adds the profile of a YAML file.", discussion: "The file's name without .yml is the profile's name, unless --name says otherwise.")
+            abstract: "Adds the profile of a YAML file.",
+            discussion: "The file's name without .yml is the profile's name, unless --name says otherwise.")
 
         @Argument(help: "The file.", completion: .file(extensions: ["yml", "yaml"]))
         var file: String
@@ -128,7 +130,10 @@ struct Profiles: ParsableCommand {
                     replace ? "update_profile" : "add_profile",
                     [("name", .string(profile.name)), ("profile", ProfileJSON.json(ProfileFile.tree(profile)))])
             } catch let error as CommandError where error.message.hasPrefix("Profile already exists") {
-                throw CommandError(.refused, "Profile already exists: \(profile.name); change it: \(shared.command("profile add \(file) --replace"))")
+                throw CommandError(
+                    .refused,
+                    "Profile already exists: \(profile.name); change it: \(shared.command("profile add \(ShellText.quoted(file)) --replace"))"
+                )
             }
         }
     }
@@ -262,7 +267,8 @@ struct AuditLog: ParsableCommand {
         }
 
         private static let columns = [
-            JSONColumn("NO", "sequence", isNumber: true), JSONColumn("TIME", "time"), JSONColumn("WHO", "identity", isProse: true, least: 7),
+            JSONColumn("NO", "sequence", isNumber: true), JSONColumn("TIME", "time"),
+            JSONColumn("WHO", "identity", isProse: true, least: 7),
             JSONColumn("TASK", "task"), JSONColumn("WHAT", isProse: true) { record in what(record, ["target", "detail"]) },
         ]
 
@@ -286,7 +292,8 @@ struct AuditLog: ParsableCommand {
             if shared.json { shared.output.show(verdict, text: "") }
             throw CommandError(
                 .refused,
-                "the audit log is not whole: record \(verdict.text("first_bad")): \(verdict.text("fault")); \(verdict.text("verified")) before it are good; see: "
+                "the audit log is not whole: record \(verdict.text("first_bad")): \(verdict.text("fault")); "
+                    + "\(verdict.text("verified")) before it are good; see: "
                     + shared.command("audit show --after \(max(0, (verdict["first_bad"]?.integerValue ?? 1) - 2))"))
         }
     }

@@ -58,15 +58,15 @@ struct Registrar: ParsableCommand {
             let port = listeners.map { String($0.port) } ?? status["listeners"]?.text("port") ?? "5000"
             return "Registration is \(WindowText.describe(window, now: shared.now)).\n"
                 + TextTable(facts: [("  one-time token", window.text("token"))]).rendered(width: Int.max)
-                + """
+                    + """
 
-                On the RA, where it expects the seed:
+                    On the RA, where it expects the seed:
 
-                    UPKI_CA_HOST=\(host) UPKI_CA_PORT=\(port) UPKI_CA_SEED=\(window.text("token"))
+                        UPKI_CA_HOST=\(host) UPKI_CA_PORT=\(port) UPKI_CA_SEED=\(window.text("token"))
 
-                Close it when the RA is registered: \(shared.command("registrar close"))
+                    Close it when the RA is registered: \(shared.command("registrar close"))
 
-                """
+                    """
         }
     }
 

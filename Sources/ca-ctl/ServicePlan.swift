@@ -46,7 +46,8 @@ package struct ServicePlan: Sendable {
         return [
             ServiceSpec(
                 name: Self.core, executable: core,
-                arguments: ["serve", "--data-dir", locations.dataDirectory] + runDirectory + (seedFile.map { ["--seed-file", $0] } ?? []) + log,
+                arguments: ["serve", "--data-dir", locations.dataDirectory] + runDirectory + (seedFile.map { ["--seed-file", $0] } ?? [])
+                    + log,
                 // A store of many gigabytes may have to be recovered first.
                 startTimeout: .seconds(120), watchdogInterval: Self.watchdog, isEssential: true),
             ServiceSpec(

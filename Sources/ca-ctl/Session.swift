@@ -36,13 +36,10 @@ struct DirectoryOptions: ParsableArguments {
 
     /// A command of this program as a person can type it, with the directories of this run.
     func command(_ words: String) -> String {
-        func quoted(_ text: String) -> String {
-            let plain = text.utf8.allSatisfy { byte in
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || "/._-+@%:,".utf8.contains(byte)
-            }
-            return plain && !text.isEmpty ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+        let flags = [("--data-dir", dataDir), ("--run-dir", runDir)].map { name, value in
+            value.map { " \(name) \(ShellText.quoted($0))" } ?? ""
         }
-        return "ca-ctl \(words)" + (dataDir.map { " --data-dir \(quoted($0))" } ?? "") + (runDir.map { " --run-dir \(quoted($0))" } ?? "")
+        return "ca-ctl \(words)\(flags.joined())"
     }
 }
 
@@ -118,20 +115,27 @@ extension SharedOptions {
 
     /// Runs ca-core for what needs a key; what it says meanwhile goes to standard error.
     /// - Returns: what it printed.
-    func runCore(_ run: CoreRun) throws -> [UInt8] {
+    func runCore(_ run: CoreRun, progress: (String) -> Void = { Output.complain($0) }) throws -> [UInt8] {
         do throws(AdminLinkError) {
-            return try run.run(ProgramPaths.installed()) { Output.complain($0) }
+            return try run.run(ProgramPaths.installed(), progress: progress)
         } catch {
             throw commandError(error)
         }
     }
 
-    /// Runs ca-core and reads the one JSON object that it prints.
+    /// Runs ca-core and reads the one JSON object that it prints; its warnings go to standard error, each once.
     func runCoreForJSON(_ run: CoreRun) throws -> JSON {
-        let output = try runCore(run)
-        do throws(JSONError) { return try JSON(parsing: output) } catch {
+        var said: Set<String> = []
+        func say(_ line: String) {
+            if said.insert(line).inserted { Output.complain(line) }
+        }
+        let output = try runCore(run, progress: say)
+        let result: JSON
+        do throws(JSONError) { result = try JSON(parsing: output) } catch {
             throw CommandError(.refused, "ca-core \(run.arguments[0]) printed no JSON: \(error.message)")
         }
+        for warning in result["warnings"]?.arrayValue ?? [] { say("warning: \(JSONText.plain(warning))") }
+        return result
     }
 }
 

@@ -118,16 +118,19 @@ package struct StatusReport: Sendable {
         var text = service.state.rawValue
         if service.isReloading { text += ", reloading" }
         if let pid = service.pid { text += ", pid \(pid)" }
-        var words = lastWords(service)
-        if words.hasPrefix("\(service.state.rawValue); ") { words.removeFirst(service.state.rawValue.count + 2) }
+        let words = lastWords(service)
         return words.isEmpty ? text : "\(text): \(words)"
     }
 
     private static func lastWords(_ service: ServiceStatus) -> String {
-        switch service.state {
-        case .starting, .running: service.statusText.isEmpty ? service.why : service.statusText
-        case .waiting, .stopping, .stopped, .restarting, .failed: service.why.isEmpty ? service.statusText : service.why
-        }
+        let words =
+            switch service.state {
+            case .starting, .running: service.statusText.isEmpty ? service.why : service.statusText
+            case .waiting, .stopping, .stopped, .restarting, .failed: service.why.isEmpty ? service.statusText : service.why
+            }
+        // The state stands beside it.
+        let state = "\(service.state.rawValue); "
+        return words.hasPrefix(state) ? String(words.dropFirst(state.count)) : words
     }
 
     static func json(_ service: ServiceStatus) -> JSON {
@@ -151,12 +154,15 @@ package struct StatusReport: Sendable {
         if supervisor == nil { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
         if let shared = users?.shared { warnings.append(shared) }
         guard let core else { return warnings }
-        if let end = core["ca"]?["not_after"]?.stringValue.flatMap({ UnixTime(rfc3339: $0) }), end < now.advanced(byDays: Self.daysBeforeCAEnds) {
+        if let end = core["ca"]?["not_after"]?.stringValue.flatMap({ UnixTime(rfc3339: $0) }),
+            end < now.advanced(byDays: Self.daysBeforeCAEnds)
+        {
             warnings.append("the CA's certificate ends \(HumanTime.relative(end, now: now))")
         }
         for node in core["expiring_nodes"]?.arrayValue ?? [] {
             let end = UnixTime(rfc3339: node.text("not_after")).map { HumanTime.relative($0, now: now) } ?? ""
-            warnings.append("the certificate of the node \(node.text("cn")) ends \(end): \(command("node renew \(node.text("cn"))"))")
+            warnings.append(
+                "the certificate of the node \(node.text("cn")) ends \(end): \(command("node renew \(ShellText.quoted(node.text("cn")))"))")
         }
         warnings += listWarnings(now: now, command: command)
         if core["publication"]?.stringValue == nil {
@@ -167,7 +173,9 @@ package struct StatusReport: Sendable {
 
     private func listWarnings(now: UnixTime, command: (String) -> String) -> [String] {
         guard let list else { return ["no CRL is published: \(command("crl generate"))"] }
-        guard let begin = UnixTime(rfc3339: list.text("this_update")), let end = UnixTime(rfc3339: list.text("next_update")) else { return [] }
+        guard let begin = UnixTime(rfc3339: list.text("this_update")), let end = UnixTime(rfc3339: list.text("next_update")) else {
+            return []
+        }
         if end <= now { return ["the CRL is out of date since \(end.rfc3339): \(command("crl generate"))"] }
         // It is published well before; what is left of the last tenth means that publishing fails.
         guard end.seconds - now.seconds < (end.seconds - begin.seconds) / 10 else { return [] }
@@ -186,12 +194,15 @@ package struct StatusReport: Sendable {
                 supervisor.map { supervisor in
                     .object([
                         .init("pid", .integer(supervisor.pid)), .init("state", .string(supervisor.state.rawValue)),
-                        .init("since", .string(UnixTime(supervisor.since).rfc3339)), .init("orphans_reaped", .integer(supervisor.orphansReaped)),
+                        .init("since", .string(UnixTime(supervisor.since).rfc3339)),
+                        .init("orphans_reaped", .integer(supervisor.orphansReaped)),
                     ])
                 } ?? .null),
-            .init("services", .array((supervisor?.services ?? []).map { Self.json($0) })), .init("core", core ?? .null), .init("crl", list ?? .null),
+            .init("services", .array((supervisor?.services ?? []).map { Self.json($0) })), .init("core", core ?? .null),
+            .init("crl", list ?? .null),
             .init("listeners", listeners?.json ?? .null),
-            .init("sockets", .array(sockets.map { .object([.init("path", .string($0.path)), .init("mode", .string(Self.octal($0.mode)))]) })),
+            .init(
+                "sockets", .array(sockets.map { .object([.init("path", .string($0.path)), .init("mode", .string(Self.octal($0.mode)))]) })),
             .init("warnings", .array(warnings(now: now, command: command).map { .string($0) })),
         ])
     }
@@ -230,16 +241,22 @@ package struct StatusReport: Sendable {
         let ca = core["ca"] ?? .null
         let counts = (core["counts"]?.objectValue ?? []).map { "\(JSONText.plain($0.value)) \($0.name)" }.joined(separator: ", ")
         var facts = [
-            ("CA", ca.text("subject")), ("fingerprint", ca.text("fingerprint")), ("valid until", HumanTime.point(ca.text("not_after"), now: now)),
+            ("CA", ca.text("subject")), ("fingerprint", ca.text("fingerprint")),
+            ("valid until", HumanTime.point(ca.text("not_after"), now: now)),
         ]
         if let listeners {
             facts += [("nodes and admins", listeners.front), ("registrar", listeners.registrar)]
         } else if let listeners = core["listeners"] {
             facts.append(("host and port", "\(listeners.text("host")) \(listeners.text("port"))"))
         }
-        facts += [("registration", WindowText.describe(core["registration"] ?? .null, now: now)), ("CRL", listText(now: now)), ("counts", counts)]
+        facts += [
+            ("registration", WindowText.describe(core["registration"] ?? .null, now: now)), ("CRL", listText(now: now)), ("counts", counts),
+        ]
         if let program = core["program"] {
-            facts += [("data directory", program.text("data_dir")), ("run directory", program.text("run_dir")), ("version", program.text("version"))]
+            facts += [
+                ("data directory", program.text("data_dir")), ("run directory", program.text("run_dir")),
+                ("version", program.text("version")),
+            ]
         }
         return TextTable(facts: facts).rendered(width: width)
     }
@@ -247,7 +264,9 @@ package struct StatusReport: Sendable {
     private func listText(now: UnixTime) -> String {
         guard let list else { return "none" }
         let begin = UnixTime(rfc3339: list.text("this_update")).map { HumanTime.relative($0, now: now) } ?? ""
-        return "number \(list.text("number")), \(list.text("entries")) entries, published \(begin), next due \(HumanTime.point(list.text("next_update"), now: now))"
+        return
+            "number \(list.text("number")), \(list.text("entries")) entries, published \(begin), next due "
+            + HumanTime.point(list.text("next_update"), now: now)
     }
 }
 
@@ -280,7 +299,9 @@ package struct ServiceUsers: Sendable {
         while fgets(&line, Int32(line.count), file) != nil {
             let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
             // Uid: real, effective, saved, file system.
-            if text.hasPrefix("Uid:") { return text.split(whereSeparator: { $0 == "\t" || $0 == " " }).dropFirst(2).first.flatMap { uid_t($0) } }
+            if text.hasPrefix("Uid:") {
+                return text.split(whereSeparator: { $0 == "\t" || $0 == " " }).dropFirst(2).first.flatMap { uid_t($0) }
+            }
         }
         return nil
     }

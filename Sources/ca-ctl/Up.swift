@@ -42,7 +42,9 @@ struct Up: ParsableCommand {
     func validate() throws {
         // The registrar needs the next port.
         if let port, !(1...65_534).contains(port) { throw ValidationError("--port is a number from 1 to 65534") }
-        if let logFormat, Configuration.LogFormat(rawValue: logFormat) == nil { throw ValidationError("--log-format is auto, plain or json") }
+        if let logFormat, Configuration.LogFormat(rawValue: logFormat) == nil {
+            throw ValidationError("--log-format is auto, plain or json")
+        }
         if let logLevel, Configuration.LogLevel(rawValue: logLevel) == nil {
             throw ValidationError("--log-level is one of \(Configuration.LogLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
@@ -50,8 +52,13 @@ struct Up: ParsableCommand {
 
     func run() throws {
         let locations = try shared.directories.locations()
-        // Before anything is made, so that a refused host leaves no half of a CA behind.
-        _ = try configuration(locations)
+        // Before anything is made, so that a refusal leaves no half of a CA behind.
+        let wanted = try configuration(locations)
+        guard wanted.keyStorage != .seed || seedFile != nil else {
+            throw CommandError(
+                .refused,
+                "key_storage: seed needs the seed at each start, also of ca-core alone: give it in a file of mode 0600 with --seed-file")
+        }
         let made = try initialise(locations)
         let configuration = try self.configuration(locations)
         let format = ProgramLog.resolve(
@@ -73,7 +80,8 @@ struct Up: ParsableCommand {
     private func configuration(_ locations: Locations) throws -> Configuration {
         do throws(SettingsError) {
             return try Configuration.load(
-                try SettingsFile.read(locations.configurationFile), file: locations.configurationFile, environment: SettingsEnvironment.current(),
+                try SettingsFile.read(locations.configurationFile), file: locations.configurationFile,
+                environment: SettingsEnvironment.current(),
                 flags: ConfigurationFlags(host: host, port: port, logFormat: logFormat, logLevel: logLevel))
         } catch {
             throw CommandError(.refused, error.oneLine)
@@ -90,11 +98,10 @@ struct Up: ParsableCommand {
         }
         // An import is done once; its files need not stay.
         var origin = isThere ? CoreRun.Origin(seed: try seedFromEnvironment()) : try StartOrigin.fromEnvironment()
-        if let seedFile, origin.seed == nil, origin.authorityKey == nil { origin.seed = try SeedInput.read(file: seedFile) }
+        if !isThere, let seedFile, origin.seed == nil, origin.authorityKey == nil { origin.seed = try SeedInput.read(file: seedFile) }
         let hasSeedInFile = try configuration(locations).seedInFile != nil
         guard !isThere || origin.seed != nil || hasSeedInFile else { return nil }
         let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, CoreRun.Wishes()))
-        for warning in result["warnings"]?.arrayValue ?? [] { Output.complain("warning: \(JSONText.plain(warning))") }
         guard result["created"]?.boolValue == true else { return nil }
         // At once: should the start fail, the only copy of the seed must not be lost.
         shared.output.show(result, text: InitReport.text(result, shared) + "\n")
@@ -261,13 +268,15 @@ private final class Supervising {
             ("registration", status?["registration"] ?? .null), ("data_dir", .string(plan.locations.dataDirectory)),
             ("run_dir", .string(plan.locations.runDirectory)), ("pid", .integer(getpid())),
         ]
-        shared.output.show(.object(facts.map { JSON.Member($0.0, $0.1) }), text: text(status))
+        // The CA goes on when nobody reads this.
+        shared.output.offer(.object(facts.map { JSON.Member($0.0, $0.1) }), text: text(status))
     }
 
     private func text(_ status: JSON?) -> String {
         let ca = status?["ca"] ?? .null
         let window = status?["registration"]
         let isOpen = window?["open"]?.boolValue == true
+        let token = "\(made == nil ? "" : "the one above, or ")a fresh one from \(shared.command("registrar open"))"
         return "\nThe CA is running.\n"
             + TextTable(facts: [
                 ("  nodes and admins", plan.endpoint(plan.port)), ("  registration", plan.endpoint(plan.registrarPort)),
@@ -276,15 +285,15 @@ private final class Supervising {
                 ("  data directory", plan.locations.dataDirectory), ("  run directory", plan.locations.runDirectory),
                 ("  user", "\(ServiceUsers.name(of: geteuid())), shared by all programs"),
             ]).rendered(width: shared.output.width)
-            + """
+                + """
 
-              To register an RA, give it UPKI_CA_HOST=\(plan.host) and UPKI_CA_PORT=\(plan.port), and as UPKI_CA_SEED, where it expects
-              the seed, a registration token: \(made == nil ? "" : "the one above, or ")a fresh one from \(shared.command("registrar open"))
-              \(isOpen ? "When every RA is registered: \(shared.command("registrar close"))" : "Registration is closed until then.")
-              To see how it is: \(shared.command("status"))
-              To stop: Ctrl-C
+                  To register an RA, give it UPKI_CA_HOST=\(plan.host) and UPKI_CA_PORT=\(plan.port), and as UPKI_CA_SEED, where it expects
+                  the seed, a registration token: \(token)
+                  \(isOpen ? "When every RA is registered: \(shared.command("registrar close"))" : "Registration is closed until then.")
+                  To see how it is: \(shared.command("status"))
+                  To stop: Ctrl-C
 
 
-            """
+                """
     }
 }

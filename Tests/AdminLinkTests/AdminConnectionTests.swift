@@ -20,7 +20,9 @@ struct AdminConnectionTests {
 
     @Test("it greets first, names itself, and gives back the data of each answer")
     func asks() throws {
-        try withCore { id, request in FakeCore.answer(id, .string("\(request.task) \(request.parameters["cn"]?.stringValue ?? "")")) } _: { connection, core in
+        try withCore { id, request in
+            FakeCore.answer(id, .string("\(request.task) \(request.parameters["cn"]?.stringValue ?? "")"))
+        } _: { connection, core in
             let node = try connection.ask("node", [.init("cn", "ra1")])
             #expect(node == "node ra1")
             let status = try connection.ask("status")
@@ -47,7 +49,9 @@ struct AdminConnectionTests {
     @Test("a large answer arrives whole")
     func large() throws {
         let text = String(repeating: "0123456789", count: 1_000_000)
-        try withCore { id, _ in FakeCore.answer(id, .string(text)) } _: { connection, _ in
+        try withCore { id, _ in
+            FakeCore.answer(id, .string(text))
+        } _: { connection, _ in
             let answer = try connection.ask("list_nodes")
             #expect(answer == .string(text))
         }
@@ -71,7 +75,9 @@ struct AdminConnectionTests {
 
     @Test("silence ends after the time that was given, and the connection is spent")
     func silence() throws {
-        try withCore { _, _ in .silence } _: { connection, _ in
+        try withCore { _, _ in
+            .silence
+        } _: { connection, _ in
             let begin = SuspendingClock.now
             let error = failure { _ = try connection.ask("sign", timeout: .milliseconds(500)) }
             let took = SuspendingClock.now - begin
@@ -84,7 +90,9 @@ struct AdminConnectionTests {
 
     @Test("a core that ends while it is asked is noticed long before the time runs out")
     func goes() throws {
-        try withCore { _, _ in .end } _: { connection, _ in
+        try withCore { _, _ in
+            .end
+        } _: { connection, _ in
             let begin = SuspendingClock.now
             let error = failure { _ = try connection.ask("sign", timeout: .seconds(60)) }
             #expect(error?.code == .noAnswer)
@@ -158,7 +166,9 @@ struct AdminConnectionTests {
         } _: { connection, _ in
             #expect(failure { _ = try connection.ask("status") } != nil)
         }
-        try withCore { _, _ in .parts([[1, 2, 3]]) } _: { connection, _ in
+        try withCore { _, _ in
+            .parts([[1, 2, 3]])
+        } _: { connection, _ in
             let error = failure { _ = try connection.ask("status") }
             #expect(error?.code == .otherVersion)
         }

@@ -14,8 +14,13 @@ struct CoreRunTests {
         var template = Array("/tmp/upki-run-XXXXXX".utf8CString)
         let folder = String(cString: try #require(mkdtemp(&template)))
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try Data("#!/bin/sh\n\(script)\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/ca-core"))
-        chmod("\(folder)/ca-core", 0o700)
+        // By another process: a file that this one holds open for writing while a parallel test forks cannot be executed (ETXTBSY).
+        let writer = Process()
+        writer.executableURL = URL(fileURLWithPath: "/bin/sh")
+        writer.arguments = ["-c", "printf '%s\\n' '#!/bin/sh' \"$SCRIPT\" > \"$0\"; chmod 700 \"$0\"", "\(folder)/ca-core"]
+        writer.environment = ["SCRIPT": script, "PATH": "/usr/bin:/bin"]
+        try writer.run()
+        writer.waitUntilExit()
         try body(ProgramPaths(folder: folder), folder)
     }
 
@@ -28,7 +33,8 @@ struct CoreRunTests {
         wishes.allowsWeakSeed = true
         let origin = CoreRun.Origin(seed: Self.secret, authorityKey: Self.secret, authorityCertificate: "cert", password: Self.secret)
         let runs = [
-            CoreRun.initialise(dataDirectory: "/data", origin, wishes), CoreRun.export(dataDirectory: "/data", commonName: "www", password: Self.secret),
+            CoreRun.initialise(dataDirectory: "/data", origin, wishes),
+            CoreRun.export(dataDirectory: "/data", commonName: "www", password: Self.secret),
             CoreRun.token(dataDirectory: "/data", seed: Self.secret),
         ]
         for run in runs {
@@ -37,10 +43,14 @@ struct CoreRunTests {
         }
         #expect(
             runs[0].arguments == [
-                "init", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company", "Example", "--weak-seed",
+                "init", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company", "Example",
+                "--weak-seed",
             ])
         #expect(runs[1].arguments == ["export", "--data-dir", "/data", "--cn", "www", "--pkcs12"])
-        #expect(CoreRun.export(dataDirectory: "/data", commonName: "www", password: nil).arguments == ["export", "--data-dir", "/data", "--cn", "www"])
+        #expect(
+            CoreRun.export(dataDirectory: "/data", commonName: "www", password: nil).arguments == [
+                "export", "--data-dir", "/data", "--cn", "www",
+            ])
         #expect(CoreRun.environment == ["UPKI_SUPERVISED=\(getpid())"])
     }
 
@@ -48,7 +58,8 @@ struct CoreRunTests {
     func realProcess() throws {
         setenv("UPKI_CA_SEED", Self.secret, 1)
         defer { unsetenv("UPKI_CA_SEED") }
-        let script = "here=$(dirname \"$0\"); tr '\\0' '\\n' < /proc/$$/cmdline > $here/args; tr '\\0' '\\n' < /proc/$$/environ > $here/env; cat"
+        let script =
+            "here=$(dirname \"$0\"); tr '\\0' '\\n' < /proc/$$/cmdline > $here/args; tr '\\0' '\\n' < /proc/$$/environ > $here/env; cat"
         try withCore(script) { programs, folder in
             let output = try CoreRun.token(dataDirectory: "/data", seed: Self.secret).run(programs) { _ in }
             #expect(String(decoding: output, as: UTF8.self) == #"{"seed":"\#(Self.secret)"}"#)
@@ -63,6 +74,7 @@ struct CoreRunTests {
     func words() throws {
         let script = """
             echo '{"level":"info","program":"ca-core","message":"deriving keys"}' >&2
+            echo '{"level":"warning","program":"ca-core","message":"take care"}' >&2
             echo '{"level":"error","program":"ca-core","message":"The seed is too short"}' >&2
             exit 1
             """
@@ -73,7 +85,7 @@ struct CoreRunTests {
             }
             #expect(error?.code == .refused)
             #expect(error?.message == "The seed is too short")
-            #expect(progress == ["deriving keys"])
+            #expect(progress == ["deriving keys", "warning: take care"])
         }
     }
 
@@ -82,7 +94,9 @@ struct CoreRunTests {
         func failure(_ script: String) throws -> AdminLinkError? {
             var error: AdminLinkError?
             try withCore(script) { programs, _ in
-                error = #expect(throws: AdminLinkError.self) { _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(programs) { _ in } }
+                error = #expect(throws: AdminLinkError.self) {
+                    _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(programs) { _ in }
+                }
             }
             return error
         }
@@ -91,7 +105,9 @@ struct CoreRunTests {
         let killed = try failure("kill -9 $$")
         #expect(killed?.code == .program)
         #expect(killed?.message == "ca-core token was ended by signal 9")
-        #expect(throws: AdminLinkError.self) { _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(ProgramPaths(folder: "/nonexistent")) { _ in } }
+        #expect(throws: AdminLinkError.self) {
+            _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(ProgramPaths(folder: "/nonexistent")) { _ in }
+        }
     }
 
     @Test("neither a program that never reads nor one that prints while it is written to can block the other")
@@ -110,7 +126,9 @@ struct CoreRunTests {
     @Test("output without end is cut off, and the program with it")
     func endless() throws {
         try withCore("cat /dev/zero") { programs, _ in
-            let error = #expect(throws: AdminLinkError.self) { _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(programs) { _ in } }
+            let error = #expect(throws: AdminLinkError.self) {
+                _ = try CoreRun.token(dataDirectory: "/d", seed: "s").run(programs) { _ in }
+            }
             #expect(error?.code == .program)
         }
     }

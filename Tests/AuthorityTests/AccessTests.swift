@@ -4,8 +4,8 @@ import Authority
 import Crypto
 import PKI
 import RevocationFormats
-import Testing
 import TestAuthority
+import Testing
 import X509
 
 private let operatorOnHost = TestAuthority.operatorOnHost
@@ -40,7 +40,12 @@ struct RegistrationTests {
         let prepared = try authority.prepareRegistration(request, key: try TestAuthority.keyPair(), caller: caller)
         try test.commit("close") { try $0.closeRegistration(reason: "closed") }
         for proof in [RegistrationProof.seed, .token(hash: Authority.hash(token: token))] {
-            #expect(refusal { _ = try test.commit("register", by: caller) { try $0.register(request, prepared: prepared, proof: proof, in: authority) } }.code == .registrationClosed)
+            #expect(
+                refusal {
+                    _ = try test.commit("register", by: caller) {
+                        try $0.register(request, prepared: prepared, proof: proof, in: authority)
+                    }
+                }.code == .registrationClosed)
         }
         #expect(try test.store.read { try $0.nodes() }.isEmpty)
         #expect(!(try test.reopened().state.window.isOpen(at: test.clock.now)))
@@ -80,7 +85,9 @@ struct RegistrationTests {
             let caller = TestAuthority.registrar("127.0.0.\(index + 1)")
             let request = RegistrationRequest(commonName: name, profile: "ra", names: [], csr: nil)
             let prepared = try authority.prepareRegistration(request, key: try TestAuthority.keyPair(), caller: caller)
-            return Change(TestAuthority.context("register", caller), needs: .anyone) { try $0.register(request, prepared: prepared, proof: .token(hash: hash), in: authority) }
+            return Change(TestAuthority.context("register", caller), needs: .anyone) {
+                try $0.register(request, prepared: prepared, proof: .token(hash: hash), in: authority)
+            }
         }
         let report = authority.commit(changes)
         #expect(try report.results[0].get().commonName == "ra1")
@@ -186,18 +193,18 @@ struct RegistrationTests {
         let test = try TestAuthority()
         let token = try test.standingToken()
         try test.openRegistration()
-        let (first, _) = try test.register("ra1", from: "10.0.0.1", token: token)
+        let (first, _) = try test.register("ra1", from: "127.0.0.1", token: token)
         let until = test.clock.now.advanced(bySeconds: 100)
         try test.commit("rebind") { try $0.addToken(hash: Authority.hash(token: "upkireg_move"), commonName: "ra1", expiresAt: until) }
-        let caller = TestAuthority.registrar("10.0.0.2")
+        let caller = TestAuthority.registrar("127.0.0.2")
         let request = RegistrationRequest(commonName: "ra1", profile: "ra", names: [], csr: try TestAuthority.csr("/CN=ignored"))
         let proof = try test.authority.check(token: "upkireg_move", commonName: "ra1")
         let authority = test.authority
         let prepared = try authority.prepareRegistration(request, key: nil, caller: caller)
         let moved = try test.commit("register", by: caller) { try $0.register(request, prepared: prepared, proof: proof, in: authority) }
-        #expect(moved.id == first.id && moved.binding == .address("10.0.0.2"))
-        #expect(test.authority.actor(TestAuthority.front("10.0.0.1")).role == .anyone)
-        #expect(test.authority.actor(TestAuthority.front("10.0.0.2")).node?.commonName == "ra1")
+        #expect(moved.id == first.id && moved.binding == .address("127.0.0.2"))
+        #expect(test.authority.actor(TestAuthority.front("127.0.0.1")).role == .anyone)
+        #expect(test.authority.actor(TestAuthority.front("127.0.0.2")).node?.commonName == "ra1")
         #expect(refusal { _ = try test.authority.check(token: "upkireg_move", commonName: "ra1") }.code == .invalidSeed)
     }
 
@@ -228,6 +235,40 @@ struct RegistrationTests {
         try test.commit("token") { try $0.addToken(hash: Authority.hash(token: "upkireg_boss"), commonName: "boss", expiresAt: until) }
         try test.register("boss", from: "127.0.0.1", token: "upkireg_boss")
         #expect(test.authority.actor(TestAuthority.front("127.0.0.1")).role == .admin)
+    }
+
+    @Test(
+        "an admin whose certificate has expired is followed by nobody with a token, from its own address neither",
+        arguments: ["127.0.0.1", "127.0.0.2"])
+    func expiredAdmin(_ address: String) throws {
+        let test = try TestAuthority()
+        let token = try test.standingToken()
+        try test.openRegistration(seconds: 400 * 86_400)
+        let (node, _) = try test.register("boss", from: "127.0.0.1", token: token)
+        try test.addAdmin(node.subject)
+        test.clock.move(bySeconds: 366 * 86_400)
+        #expect(refusal { try test.register("boss", from: address, token: token) }.code == .refused)
+        #expect(test.authority.actor(TestAuthority.front(address)).role == .anyone)
+    }
+
+    @Test(
+        "a node whose certificate has expired keeps neither its name nor its address from others, and its certificates only from elsewhere")
+    func expiredNode() throws {
+        let test = try TestAuthority()
+        let token = try test.standingToken()
+        try test.openRegistration(seconds: 4_000 * 86_400)
+        let (first, _) = try test.register("ra1", from: "127.0.0.1", token: token)
+        test.clock.move(bySeconds: 366 * 86_400)
+        let (same, _) = try test.register("ra1", from: "127.0.0.1", token: token)
+        #expect(same.id == first.id)
+        test.clock.move(bySeconds: 366 * 86_400)
+        let (moved, _) = try test.register("ra1", from: "127.0.0.2", token: token)
+        #expect(moved.id != first.id)
+        #expect(test.authority.actor(TestAuthority.front("127.0.0.1")).role == .anyone)
+        test.clock.move(bySeconds: 366 * 86_400)
+        try test.register("ra2", from: "127.0.0.2", token: token)
+        #expect(test.authority.actor(TestAuthority.front("127.0.0.2")).node?.commonName == "ra2")
+        #expect(test.authority.state.node(commonName: "ra1") == nil)
     }
 
     @Test("an admin that was revoked does not become one again by registering its name anew")
@@ -440,7 +481,8 @@ struct NodeTests {
         let (test, first, _) = try self.withNodes()
         let authority = test.authority
         let early = try authority.prepareSigning(
-            csr: try TestAuthority.csr("/CN=www.b.example", names: [.dns("b.b.example")]), profile: "server", days: nil, actor: authority.actor(first), task: "sign")
+            csr: try TestAuthority.csr("/CN=www.b.example", names: [.dns("b.b.example")]), profile: "server", days: nil,
+            actor: authority.actor(first), task: "sign")
         let patterns = ["a.example", "*.a.example"].compactMap { NamePattern($0) }
         try test.commit("limit") { try $0.limitNode(commonName: "ra1", profiles: ["server", "client"], names: patterns) }
         #expect(refusal { try test.commit("sign", by: first, needs: .node) { try $0.record(early, in: authority) } }.code == .refused)
@@ -454,7 +496,9 @@ struct NodeTests {
         try test.generate("d.a.example", profile: "user", by: first)
         try test.commit("limit") { try $0.limitNode(commonName: "ra1", profiles: nil, names: nil) }
         try test.generate("www.b.example", profile: "webapp", by: first)
-        #expect(refusal { try test.commit("limit") { try $0.limitNode(commonName: "ra1", profiles: ["nosuch"], names: nil) } }.code == .profileNotFound)
+        #expect(
+            refusal { try test.commit("limit") { try $0.limitNode(commonName: "ra1", profiles: ["nosuch"], names: nil) } }.code
+                == .profileNotFound)
     }
 
     @Test("a renewal is a new issuance: a name that was limited or blocked since is refused, as CN too")
@@ -476,7 +520,8 @@ struct NodeTests {
     @Test("moving a node to an address that another has is refused")
     func rebindingTaken() throws {
         let (test, _, second) = try self.withNodes()
-        #expect(refusal { try test.commit("rebind") { try $0.rebindNode(commonName: "ra1", binding: .address("127.0.0.2")) } }.code == .refused)
+        #expect(
+            refusal { try test.commit("rebind") { try $0.rebindNode(commonName: "ra1", binding: .address("127.0.0.2")) } }.code == .refused)
         #expect(refusal { try test.addNode("ra3", at: "127.0.0.2") }.code == .refused)
         #expect(refusal { try test.addNode("RA1", at: "127.0.0.3") }.code == .refused)
         #expect(test.authority.actor(second).node?.commonName == "ra2")
@@ -487,9 +532,12 @@ struct NodeTests {
 
 @Suite("Who is an admin")
 struct AdminTests {
-    @Test("the one node that carries a listed DN, in whichever notation it was listed", arguments: [
-        "/C=FR/O=Test/OU=RA/CN=ra1", "CN=ra1,OU=RA,O=Test,C=FR", "C=FR, O=Test, OU=RA, CN=ra1", "/c=fr/o=TEST/ou=ra/cn=RA1", "cn=ra1; ou=RA; o=\"Test\"; c=FR",
-    ])
+    @Test(
+        "the one node that carries a listed DN, in whichever notation it was listed",
+        arguments: [
+            "/C=FR/O=Test/OU=RA/CN=ra1", "CN=ra1,OU=RA,O=Test,C=FR", "C=FR, O=Test, OU=RA, CN=ra1", "/c=fr/o=TEST/ou=ra/cn=RA1",
+            "cn=ra1; ou=RA; o=\"Test\"; c=FR",
+        ])
     func notations(_ text: String) throws {
         let test = try TestAuthority()
         let token = try test.openRegistration()
@@ -501,7 +549,9 @@ struct AdminTests {
         #expect(try test.reopened().actor(TestAuthority.front("127.0.0.1")).role == .admin)
     }
 
-    @Test("nobody with another DN of that CN", arguments: ["/CN=ra1", "/C=FR/O=Test/OU=Servers/CN=ra1", "/C=FR/O=Test/OU=RA/OU=RA/CN=ra1", "/C=FR/O=Test/OU=RA/CN=ra1/CN=ra1"])
+    @Test(
+        "nobody with another DN of that CN",
+        arguments: ["/CN=ra1", "/C=FR/O=Test/OU=Servers/CN=ra1", "/C=FR/O=Test/OU=RA/OU=RA/CN=ra1", "/C=FR/O=Test/OU=RA/CN=ra1/CN=ra1"])
     func otherNames(_ text: String) throws {
         let test = try TestAuthority()
         let token = try test.openRegistration()
@@ -545,9 +595,11 @@ struct AdminTests {
 
 @Suite("Where a request arrives decides what it is")
 struct CallerTests {
-    @Test("clients: register, manual and all", arguments: [
-        (Rules.Clients.register, Role.node, Role.node, Role.anyone), (.manual, .anyone, .node, .anyone), (.all, .node, .node, .node),
-    ])
+    @Test(
+        "clients: register, manual and all",
+        arguments: [
+            (Rules.Clients.register, Role.node, Role.node, Role.anyone), (.manual, .anyone, .node, .anyone), (.all, .node, .node, .node),
+        ])
     func clients(_ clients: Rules.Clients, _ registered: Role, _ manual: Role, _ stranger: Role) throws {
         var rules = Rules()
         rules.clients = clients
@@ -589,7 +641,9 @@ struct CallerTests {
     @Test("a secret crosses no network in clear over loopback, CURVE and sockets alone")
     func confidential() {
         for address in ["127.0.0.1", "127.255.0.3", "::1"] { #expect(TestAuthority.front(address).isConfidential) }
-        for address in ["128.0.0.1", "::2", "::ffff:127.0.0.1", "localhost", "", "fe80::1%eth0"] { #expect(!TestAuthority.front(address).isConfidential) }
+        for address in ["128.0.0.1", "::2", "::ffff:127.0.0.1", "localhost", "", "fe80::1%eth0"] {
+            #expect(!TestAuthority.front(address).isConfidential)
+        }
         #expect(Caller(proof: .curve("k"), channel: .front).isConfidential && operatorOnHost.isConfidential)
     }
 }

@@ -6,8 +6,8 @@ import InMemoryStore
 import PKI
 import RevocationFormats
 import Synchronization
-import Testing
 import TestAuthority
+import Testing
 import X509
 
 /// A store whose audit table can be made to fail.
@@ -63,11 +63,15 @@ private struct FailingWriter: StoreWriter {
     func acmeOrder(_ id: String, node: NodeID) throws -> AcmeOrder? { try self.inner.acmeOrder(id, node: node) }
     func acmeOrders(account: String, node: NodeID) throws -> [AcmeOrder] { try self.inner.acmeOrders(account: account, node: node) }
     func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization? { try self.inner.acmeAuthorization(id, node: node) }
-    func acmeAuthorizations(order: String, node: NodeID) throws -> [AcmeAuthorization] { try self.inner.acmeAuthorizations(order: order, node: node) }
+    func acmeAuthorizations(order: String, node: NodeID) throws -> [AcmeAuthorization] {
+        try self.inner.acmeAuthorizations(order: order, node: node)
+    }
     func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord] { try self.inner.auditRecords(after: after, limit: limit) }
     func lastAuditRecord() throws -> AuditRecord? { try self.inner.lastAuditRecord() }
     var changeCount: Int { self.inner.changeCount }
-    func insert(_ certificate: CertificateRecord, commonNameHash: Int64) throws { try self.inner.insert(certificate, commonNameHash: commonNameHash) }
+    func insert(_ certificate: CertificateRecord, commonNameHash: Int64) throws {
+        try self.inner.insert(certificate, commonNameHash: commonNameHash)
+    }
     func markDeleted(_ serial: SerialNumber) throws { try self.inner.markDeleted(serial) }
     func set(_ revocation: Revocation) throws { try self.inner.set(revocation) }
     func removeRevocation(_ serial: SerialNumber) throws { try self.inner.removeRevocation(serial) }
@@ -89,14 +93,17 @@ struct BatchTests {
 
     private func signing(_ test: TestAuthority, _ name: String, by caller: Caller) throws -> Change<SerialNumber> {
         let authority = test.authority
-        let prepared = try authority.prepareSigning(csr: try TestAuthority.csr("/CN=\(name)"), profile: "server", days: nil, actor: authority.actor(caller), task: "sign")
+        let prepared = try authority.prepareSigning(
+            csr: try TestAuthority.csr("/CN=\(name)"), profile: "server", days: nil, actor: authority.actor(caller), task: "sign")
         return Change(TestAuthority.context("sign", caller), needs: .node) { commit in
             try commit.record(prepared, in: authority)
             return prepared.record.serial
         }
     }
 
-    @Test("ends with the rights that an earlier change of it took: revoked, removed, no longer admin", arguments: ["revoke", "remove", "rebind", "limit"])
+    @Test(
+        "ends with the rights that an earlier change of it took: revoked, removed, no longer admin",
+        arguments: ["revoke", "remove", "rebind", "limit"])
     func rightsEnd(_ how: String) throws {
         let test = try TestAuthority()
         let token = try test.openRegistration()
@@ -126,8 +133,14 @@ struct BatchTests {
         try test.addAdmin("/CN=ra1")
         let caller = self.first
         let changes = [
-            Change<Bool>(TestAuthority.context("remove_admin", caller), needs: .admin) { try $0.removeAdmin("/CN=ra1"); return true },
-            Change<Bool>(TestAuthority.context("add_admin", caller), needs: .admin) { try $0.addAdmin("/CN=ra1"); return true },
+            Change<Bool>(TestAuthority.context("remove_admin", caller), needs: .admin) {
+                try $0.removeAdmin("/CN=ra1")
+                return true
+            },
+            Change<Bool>(TestAuthority.context("add_admin", caller), needs: .admin) {
+                try $0.addAdmin("/CN=ra1")
+                return true
+            },
         ]
         let report = test.authority.commit(changes)
         #expect(try report.results[0].get())
@@ -154,7 +167,10 @@ struct BatchTests {
             },
         ]
         for (index, change) in bad.enumerated() {
-            let report = authority.commit([try self.signing(test, "x\(index).example", by: self.first), change, try self.signing(test, "y\(index).example", by: self.first)])
+            let report = authority.commit([
+                try self.signing(test, "x\(index).example", by: self.first), change,
+                try self.signing(test, "y\(index).example", by: self.first),
+            ])
             #expect(throws: Never.self) { _ = try (report.results[0].get(), report.results[2].get()) }
             #expect(throws: AuthorityError.self) { _ = try report.results[1].get() }
             #expect(report.results.count == 3)
@@ -198,7 +214,9 @@ struct AuditTests {
         try test.addNode("ra1", at: "127.0.0.1")
         let caller = TestAuthority.front("127.0.0.1")
         let record = try test.sign(try TestAuthority.csr("/CN=a.example"), by: caller)
-        #expect(refusal { try test.commit("unrevoke", by: caller, needs: .admin) { try $0.unrevoke(.serial(record.serial)) } }.code == .notAuthorised)
+        #expect(
+            refusal { try test.commit("unrevoke", by: caller, needs: .admin) { try $0.unrevoke(.serial(record.serial)) } }.code
+                == .notAuthorised)
         let records = try test.store.read { try $0.auditRecords(after: 0, limit: 100) }
         #expect(records.map(\.task) == ["add_node", "sign", "unrevoke"])
         #expect(records.map(\.outcome) == [.done, .done, .refused])
@@ -225,8 +243,12 @@ struct AuditTests {
         #expect(authority.state.admins.isEmpty && authority.state.auditSequence == 0)
         store.failAudit(about: "bad")
         let changes = try ["one", "bad", "two"].map { name -> Change<Bool> in
-            let prepared = try authority.prepareSigning(csr: try TestAuthority.csr("/CN=\(name).example"), profile: "server", days: nil, actor: actor, task: "sign")
-            return Change(TestAuthority.context("sign", TestAuthority.operatorOnHost), needs: .local) { try $0.record(prepared, in: authority); return true }
+            let prepared = try authority.prepareSigning(
+                csr: try TestAuthority.csr("/CN=\(name).example"), profile: "server", days: nil, actor: actor, task: "sign")
+            return Change(TestAuthority.context("sign", TestAuthority.operatorOnHost), needs: .local) {
+                try $0.record(prepared, in: authority)
+                return true
+            }
         }
         let report = authority.commit(changes)
         #expect(throws: Never.self) { _ = try (report.results[0].get(), report.results[2].get()) }
@@ -254,7 +276,8 @@ struct AuditTests {
     @Test("the chain is SHA-256 over the record before and every field: any change is seen")
     func chain() throws {
         let record = AuditRecord(
-            sequence: 1, time: UnixTime(2), requestID: "r", identity: "i", proof: "p", task: "t", outcome: .done, target: "x", serial: "s", detail: "d", hash: [])
+            sequence: 1, time: UnixTime(2), requestID: "r", identity: "i", proof: "p", task: "t", outcome: .done, target: "x", serial: "s",
+            detail: "d", hash: [])
         let hash = record.chained(to: AuditRecord.origin)
         var changed: [AuditRecord] = Array(repeating: record, count: 10)
         changed[0].sequence = 2
@@ -275,7 +298,9 @@ struct AuditTests {
         // The documented form, put together by hand.
         var input = Array("upki-ca/audit/v1".utf8) + [UInt8](repeating: 0, count: 32)
         input += [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]
-        for field in ["r", "i", "p", "t", "done", "x", "s", "d"] { input += [0, 0, 0, 0, 0, 0, 0, UInt8(field.utf8.count)] + Array(field.utf8) }
+        for field in ["r", "i", "p", "t", "done", "x", "s", "d"] {
+            input += [0, 0, 0, 0, 0, 0, 0, UInt8(field.utf8.count)] + Array(field.utf8)
+        }
         #expect(hash == Array(SHA256.hash(data: input)))
     }
 
@@ -284,7 +309,12 @@ struct AuditTests {
         let test = try TestAuthority()
         try test.addAdmin("/CN=a")
         let again = try test.reopened()
-        let report = again.commit([Change<Bool>(TestAuthority.context("t", TestAuthority.operatorOnHost), needs: .local) { try $0.addAdmin("/CN=b"); return true }])
+        let report = again.commit([
+            Change<Bool>(TestAuthority.context("t", TestAuthority.operatorOnHost), needs: .local) {
+                try $0.addAdmin("/CN=b")
+                return true
+            }
+        ])
         #expect(try report.results[0].get())
         let verdict = try test.store.read { try $0.verifyAudit() }
         #expect(verdict.verified == 2 && verdict.firstBad == nil)
@@ -311,9 +341,13 @@ struct AcmeTests {
         try test.addNode("ra2", at: "127.0.0.2")
         try test.commit("acme", by: self.caller) { commit in
             try commit.set(AcmeAccount(id: "acc", node: node, jwk: "{}", contact: "[]", status: account, createdAt: ""))
-            try commit.set(AcmeOrder(id: "ord", node: node, accountID: "acc", identifiers: identifiers, status: order, notBefore: nil, notAfter: nil, serial: nil))
+            try commit.set(
+                AcmeOrder(
+                    id: "ord", node: node, accountID: "acc", identifiers: identifiers, status: order, notBefore: nil, notAfter: nil,
+                    serial: nil))
             for (index, identifier) in (authorized ?? identifiers).enumerated() {
-                try commit.set(AcmeAuthorization(id: "z\(index)", node: node, orderID: "ord", identifier: identifier, status: authorization))
+                try commit.set(
+                    AcmeAuthorization(id: "z\(index)", node: node, orderID: "ord", identifier: identifier, status: authorization))
             }
         }
         return test
@@ -342,19 +376,26 @@ struct AcmeTests {
         #expect(try test.store.read { try $0.acmeOrder("ord", node: node) }?.serial == record.serial)
     }
 
-    @Test("needs a valid account, a ready order and valid authorizations", arguments: [
-        ("deactivated", "ready", "valid"), ("revoked", "ready", "valid"), ("valid", "pending", "valid"), ("valid", "valid", "valid"), ("valid", "invalid", "valid"),
-        ("valid", "ready", "pending"), ("valid", "ready", "deactivated"), ("valid", "ready", "expired"),
-    ])
+    @Test(
+        "needs a valid account, a ready order and valid authorizations",
+        arguments: [
+            ("deactivated", "ready", "valid"), ("revoked", "ready", "valid"), ("valid", "pending", "valid"), ("valid", "valid", "valid"),
+            ("valid", "invalid", "valid"),
+            ("valid", "ready", "pending"), ("valid", "ready", "deactivated"), ("valid", "ready", "expired"),
+        ])
     func needs(_ account: String, _ order: String, _ authorization: String) throws {
         let test = try self.withOrder(account: account, order: order, authorization: authorization)
         #expect(refusal { try self.issue(test, try TestAuthority.csr("", names: [.dns("a.example.org")])) }.code == .refused)
     }
 
-    @Test("refuses a CSR that names anything else, as CN, DNS, IP, e-mail or URI", arguments: [
-        ("/CN=b.example.org", []), ("", [AlternativeName.dns("a.example.org"), .dns("b.example.org")]), ("/CN=a.example.org", [.ip([1, 2, 3, 4])]),
-        ("/CN=a.example.org", [.email("x@a.example.org")]), ("", [.uri("https://a.example.org")]), ("", [.dns("*.a.example.org")]), ("/CN=Somebody", [.dns("a.example.org")]),
-    ] as [(String, [AlternativeName])])
+    @Test(
+        "refuses a CSR that names anything else, as CN, DNS, IP, e-mail or URI",
+        arguments: [
+            ("/CN=b.example.org", []), ("", [AlternativeName.dns("a.example.org"), .dns("b.example.org")]),
+            ("/CN=a.example.org", [.ip([1, 2, 3, 4])]),
+            ("/CN=a.example.org", [.email("x@a.example.org")]), ("", [.uri("https://a.example.org")]), ("", [.dns("*.a.example.org")]),
+            ("/CN=Somebody", [.dns("a.example.org")]),
+        ] as [(String, [AlternativeName])])
     func namesElse(_ subject: String, _ names: [AlternativeName]) throws {
         let test = try self.withOrder()
         #expect(refusal { try self.issue(test, try TestAuthority.csr(subject, names: names)) }.code == .refused)
@@ -383,8 +424,12 @@ struct AcmeTests {
         let test = try self.withOrder()
         let authority = test.authority
         let prepared = try authority.prepareAcmeIssuing(
-            order: "ord", csr: try TestAuthority.csr("", names: [.dns("a.example.org")]), profile: "server", actor: authority.actor(self.caller))
+            order: "ord", csr: try TestAuthority.csr("", names: [.dns("a.example.org")]), profile: "server",
+            actor: authority.actor(self.caller))
         try test.commit("acme_deactivate_authorization", by: self.caller) { try $0.deactivateAuthorization("z0") }
-        #expect(refusal { try test.commit("acme_issue_certificate", by: self.caller) { try $0.recordAcme(prepared, order: "ord", in: authority) } }.code == .refused)
+        #expect(
+            refusal {
+                try test.commit("acme_issue_certificate", by: self.caller) { try $0.recordAcme(prepared, order: "ord", in: authority) }
+            }.code == .refused)
     }
 }

@@ -4,8 +4,8 @@ import Authority
 import Crypto
 import PKI
 import RevocationFormats
-import Testing
 import TestAuthority
+import Testing
 import X509
 
 @Suite("Revoking")
@@ -58,12 +58,16 @@ struct RevokingTests {
         #expect(try test.revocation(record.serial)?.revokedAt == TestAuthority.start.advanced(bySeconds: 5))
     }
 
-    @Test("only certificateHold can be released; under release: any whatever is no compromise", arguments: CRLReason.allCases.filter { $0 != .removeFromCRL })
+    @Test(
+        "only certificateHold can be released; under release: any whatever is no compromise",
+        arguments: CRLReason.allCases.filter { $0 != .removeFromCRL })
     func releasing(_ reason: CRLReason) throws {
         let test = try TestAuthority()
         let record = try test.generate("a.example.org")
         try test.revoke(.serial(record.serial), reason: reason)
-        #expect((refusal { try test.commit("unrevoke") { try $0.unrevoke(.serial(record.serial)) } }.code == .refused) == (reason != .certificateHold))
+        #expect(
+            (refusal { try test.commit("unrevoke") { try $0.unrevoke(.serial(record.serial)) } }.code == .refused)
+                == (reason != .certificateHold))
         if reason == .certificateHold { try test.revoke(.serial(record.serial), reason: reason) }
         var rules = Rules()
         rules.release = .any
@@ -157,17 +161,23 @@ struct RevokingTests {
         #expect(try authority.find(.commonName("a.example.org"), actor: actor).certificate.serial == third.serial)
         let late = try authority.prepareRenewal(of: third, days: nil, actor: actor, task: "renew")
         try test.revoke(.serial(third.serial))
-        #expect(refusal { try test.commit("renew") { try $0.renew(third.serial, by: late, revokesOld: false, in: authority) } }.code == .nodeIsRevoked)
+        #expect(
+            refusal { try test.commit("renew") { try $0.renew(third.serial, by: late, revokesOld: false, in: authority) } }.code
+                == .nodeIsRevoked)
     }
 
     @Test("reasons are read as names in any case and as codes of RFC 5280")
     func reasons() throws {
         let codes: [(String, CRLReason)] = [
-            ("0", .unspecified), ("1", .keyCompromise), ("2", .cACompromise), ("3", .affiliationChanged), ("4", .superseded), ("5", .cessationOfOperation),
-            ("6", .certificateHold), ("8", .removeFromCRL), ("9", .privilegeWithdrawn), ("10", .aACompromise), ("KeyCompromise", .keyCompromise), ("cacompromise", .cACompromise),
+            ("0", .unspecified), ("1", .keyCompromise), ("2", .cACompromise), ("3", .affiliationChanged), ("4", .superseded),
+            ("5", .cessationOfOperation),
+            ("6", .certificateHold), ("8", .removeFromCRL), ("9", .privilegeWithdrawn), ("10", .aACompromise),
+            ("KeyCompromise", .keyCompromise), ("cacompromise", .cACompromise),
         ]
         for (text, reason) in codes { #expect(try Authority.reason(name: text) == reason) }
-        for text in ["7", "11", "-1", "256", "99999999999999999999", "1.0", "compromise", " 1", "0x1"] { #expect(refusal { _ = try Authority.reason(name: text) }.code == .invalidParameter) }
+        for text in ["7", "11", "-1", "256", "99999999999999999999", "1.0", "compromise", " 1", "0x1"] {
+            #expect(refusal { _ = try Authority.reason(name: text) }.code == .invalidParameter)
+        }
     }
 }
 
@@ -177,7 +187,8 @@ struct RevocationListTests {
         let folder = try OpenSSLFolder()
         try folder.write(der, "l.der")
         try folder.write(test.authority.issuer.pem, "ca.pem")
-        return try folder.openssl("crl", "-inform", "DER", "-in", "l.der", "-CAfile", "ca.pem", "-noout", "-verify", "-text", "-nameopt", "RFC2253")
+        return try folder.openssl(
+            "crl", "-inform", "DER", "-in", "l.der", "-CAfile", "ca.pem", "-noout", "-verify", "-text", "-nameopt", "RFC2253")
     }
 
     @Test("an empty one is v2, verifies, and lasts seven days")
@@ -187,7 +198,9 @@ struct RevocationListTests {
         #expect(text.contains("verify OK") && text.contains("Version 2 (0x1)") && text.contains("No Revoked Certificates."))
         #expect(text.contains("Last Update: Nov 23 12:00:00 2026 GMT") && text.contains("Next Update: Nov 30 12:00:00 2026 GMT"))
         #expect(text.contains("Issuer: CN=Test CA,O=Test,C=FR"))
-        #expect(text.contains("X509v3 CRL Number: \n                \(TestAuthority.start.seconds * 1_000_000)") || text.contains("X509v3 CRL Number"))
+        #expect(
+            text.contains("X509v3 CRL Number: \n                \(TestAuthority.start.seconds * 1_000_000)")
+                || text.contains("X509v3 CRL Number"))
         #expect(text.contains("X509v3 Authority Key Identifier"))
     }
 
@@ -210,7 +223,9 @@ struct RevocationListTests {
         try folder.write(test.authority.issuer.pem, "ca.pem")
         try folder.write(PEM.encode(good.der, label: "CERTIFICATE"), "good.pem")
         try folder.write(PEM.encode(first.der, label: "CERTIFICATE"), "bad.pem")
-        #expect(try folder.openssl("verify", "-crl_check", "-attime", "1795435300", "-CRLfile", "l.pem", "-CAfile", "ca.pem", "good.pem").contains("OK"))
+        #expect(
+            try folder.openssl("verify", "-crl_check", "-attime", "1795435300", "-CRLfile", "l.pem", "-CAfile", "ca.pem", "good.pem")
+                .contains("OK"))
         let failure = #expect(throws: OpenSSLFolder.Failure.self) {
             try folder.openssl("verify", "-crl_check", "-attime", "1795435300", "-CRLfile", "l.pem", "-CAfile", "ca.pem", "bad.pem")
         }
@@ -220,7 +235,7 @@ struct RevocationListTests {
     @Test("the number is the time in microseconds, and grows when the clock stands still or goes back, also over a restart")
     func numbers() throws {
         let test = try TestAuthority()
-        func next() throws -> Int64 { try test.commit("crl") { try $0.planRevocationList(scheduled: true).number } }
+        func next() throws -> Int64 { try test.commit("crl") { try $0.planRevocationList().number } }
         let first = try next()
         #expect(first == TestAuthority.start.seconds * 1_000_000)
         #expect(try next() == first + 1)

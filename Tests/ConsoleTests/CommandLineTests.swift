@@ -88,27 +88,36 @@ struct CommandLineTests {
         _ = try CACtl.parseAsRoot(words(line) + ["--data-dir", "/d", "--run-dir", "/r", "--json"])
     }
 
-    @Test("every command has help", arguments: Set(promised.map { $0.split(separator: " ").prefix { $0.allSatisfy(\.isLetter) && $0.first?.isLowercase ?? false }.prefix(2) }))
-    func hasHelp(words: ArraySlice<Substring>) throws {
-        let twoWords: Set<Substring> = ["registrar", "seed", "token", "admin", "node", "cert", "crl", "profile", "ocsp", "audit"]
-        let command = twoWords.contains(words[0]) ? Array(words) : [words[0]]
-        #expect(throws: (any Error).self) {
-            do { _ = try CACtl.parseAsRoot(command.map(String.init) + ["--help"]).run() } catch {
-                #expect(CACtl.exitCode(for: error) == .success)
-                #expect(CACtl.fullMessage(for: error).contains("USAGE: ca-ctl \(command.joined(separator: " "))"))
-                throw error
-            }
+    /// The commands of the promised lines, each once.
+    private static let commands: [String] = {
+        let groups: Set<Substring> = ["registrar", "seed", "token", "admin", "node", "cert", "crl", "profile", "ocsp", "audit"]
+        let all = promised.map { line in
+            let words = line.split(separator: " ")
+            return words.prefix(groups.contains(words[0]) ? 2 : 1).joined(separator: " ")
         }
+        return Set(all).sorted()
+    }()
+
+    @Test("every command has help", arguments: commands)
+    func hasHelp(command: String) throws {
+        let run = try Program.run(words(command) + ["--help"])
+        #expect(run.exitCode == 0)
+        #expect(run.output.contains("USAGE: ca-ctl \(command)"))
     }
 
     @Test(
         "what contradicts itself or is out of range is refused before anything is done",
         arguments: [
-            "frobnicate", "cert", "cert frobnicate", "cert revoke", "cert revoke a --serial 1", "registrar open --for tomorrow", "registrar open --max 0",
-            "init --seed a --seed-stdin", "init --ca-key F", "init --ca-password-file F", "init --key-type rsa-1024", "init --seed S --ca-key F --ca-cert F",
-            "up --port 0", "up --port 65535", "up --port x", "up --log-format pretty", "status --wait -1", "status --wait soon", "node limit ra", "node add ra",
-            "node limit ra --names a --any-name", "node rebind ra --address 127.0.0.1 --for 1h", "cert list --limit 0", "audit show --limit 0",
-            "cert export a --pkcs12 F --out G", "cert export a --password-file F", "cert issue a --days 0", "crl show --der", "status extra",
+            "frobnicate", "cert", "cert frobnicate", "cert revoke", "cert revoke a --serial 1", "registrar open --for tomorrow",
+            "registrar open --max 0",
+            "init --seed a --seed-stdin", "init --ca-key F", "init --ca-password-file F", "init --key-type rsa-1024",
+            "init --seed S --ca-key F --ca-cert F",
+            "up --port 0", "up --port 65535", "up --port x", "up --log-format pretty", "status --wait -1", "status --wait soon",
+            "node limit ra", "node add ra",
+            "node limit ra --names a --any-name", "node rebind ra --address 127.0.0.1 --for 1h", "cert list --limit 0",
+            "audit show --limit 0",
+            "cert export a --pkcs12 F --out G", "cert export a --password-file F", "cert issue a --days 0", "crl show --der",
+            "status extra",
         ])
     func refuses(line: String) throws {
         let run = try Program.run(words(line) + ["--data-dir", "/nonexistent/upki"].filter { _ in line != "cert" && line != "frobnicate" })
@@ -145,8 +154,10 @@ struct CommandLineTests {
     @Test(
         "what is refused before the CA is asked ends with 1 and one line",
         arguments: [
-            "up --no-init --data-dir /nonexistent/upki", "up --host 192.0.2.1 --data-dir /nonexistent/upki", "profile add /nonexistent/p.yml",
-            "cert sign /nonexistent/c.pem", "ocsp check /nonexistent/c.pem", "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki",
+            "up --no-init --data-dir /nonexistent/upki", "up --host 192.0.2.1 --data-dir /nonexistent/upki",
+            "profile add /nonexistent/p.yml",
+            "cert sign /nonexistent/c.pem", "ocsp check /nonexistent/c.pem",
+            "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki",
         ])
     func refusedHere(line: String) throws {
         let run = try Program.run(words(line))
@@ -162,7 +173,9 @@ struct CommandLineTests {
         #expect(run.errors.hasSuffix("run: ca-ctl init --data-dir '/nonexistent/my ca'\n"))
     }
 
-    @Test("completions are scripts of their shell", arguments: [("bash", "complete -o filenames"), ("zsh", "#compdef ca-ctl"), ("fish", "complete -c 'ca-ctl'")])
+    @Test(
+        "completions are scripts of their shell",
+        arguments: [("bash", "complete -o filenames"), ("zsh", "#compdef ca-ctl"), ("fish", "complete -c 'ca-ctl'")])
     func completions(shell: String, mark: String) throws {
         let run = try Program.run(["completions", shell])
         #expect(run.exitCode == 0)
@@ -192,8 +205,10 @@ struct CommandLineTests {
 enum Program {
     static func run(_ arguments: [String]) throws -> (exitCode: Int32, output: String, errors: String) {
         let process = Process()
-        process.executableURL = try #require(Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL ?? Bundle.main.executableURL)
-            .deletingLastPathComponent().appendingPathComponent("ca-ctl")
+        process.executableURL = try #require(
+            Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL ?? Bundle.main.executableURL
+        )
+        .deletingLastPathComponent().appendingPathComponent("ca-ctl")
         process.arguments = arguments
         process.environment = ["HOME": "/nonexistent"]
         let output = Pipe()

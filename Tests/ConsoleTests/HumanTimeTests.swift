@@ -30,12 +30,15 @@ struct HumanTimeTests {
 
     @Test(
         "a span is read with its unit",
-        arguments: [("24h", 86_400), ("90m", 5_400), ("90min", 5_400), ("7d", 604_800), ("2w", 1_209_600), ("3600", 3_600), ("1s", 1)] as [(String, Int64)])
+        arguments: [("24h", 86_400), ("90m", 5_400), ("90min", 5_400), ("7d", 604_800), ("2w", 1_209_600), ("3600", 3_600), ("1s", 1)]
+            as [(String, Int64)])
     func readsSpans(text: String, seconds: Int64) {
         #expect(HumanTime.seconds(ofSpan: text) == seconds)
     }
 
-    @Test("what is no span is refused", arguments: ["", "h", "0", "0h", "-1h", "1 h", "1.5h", "24H", "24hours", "99999999999999999999", "9999999999999999w", "٣h"])
+    @Test(
+        "what is no span is refused",
+        arguments: ["", "h", "0", "0h", "-1h", "1 h", "1.5h", "24H", "24hours", "99999999999999999999", "9999999999999999w", "٣h"])
     func refusesSpans(text: String) {
         #expect(HumanTime.seconds(ofSpan: text) == nil)
     }

@@ -33,10 +33,18 @@ struct ServicePlanTests {
             #expect(services.map(\.name) == ["core", "front", "registrar"])
             #expect(services.map(\.after) == [[], ["core"], ["core"]])
             #expect(services.map(\.isEssential) == [true, true, false])
-            #expect(services[0].arguments == ["serve", "--data-dir", "/data", "--run-dir", "/run/x", "--log-format", "json", "--log-level", "info"])
             #expect(
-                services[1].arguments == ["front", "--run-dir", "/run/x", "--listen", "tcp://127.0.0.1:5000", "--log-format", "json", "--log-level", "info"])
-            #expect(services[2].arguments == ["--run-dir", "/run/x", "--listen", "tcp://127.0.0.1:5001", "--log-format", "json", "--log-level", "info"])
+                services[0].arguments == [
+                    "serve", "--data-dir", "/data", "--run-dir", "/run/x", "--log-format", "json", "--log-level", "info",
+                ])
+            #expect(
+                services[1].arguments == [
+                    "front", "--run-dir", "/run/x", "--listen", "tcp://127.0.0.1:5000", "--log-format", "json", "--log-level", "info",
+                ])
+            #expect(
+                services[2].arguments == [
+                    "--run-dir", "/run/x", "--listen", "tcp://127.0.0.1:5001", "--log-format", "json", "--log-level", "info",
+                ])
             #expect(services[2].executable == "\(programs.folder)/ca-registrar")
         }
     }
@@ -96,8 +104,9 @@ struct ProfileJSONTests {
         let profile = try ProfileFile.parse(text, file: "mine.yml")
         let json = ProfileJSON.json(ProfileFile.tree(profile))
         #expect(
-            json.text == #"{"keyType":"rsa","keyLen":3072,"duration":90,"digest":"sha256","altnames":true,"subject":{"C":"FR","O":"Example"},"#
-                + #""keyUsage":["digitalSignature"],"extendedKeyUsage":["clientAuth"],"certType":"server"}"#)
+            json.text
+                == #"{"keyType":"rsa","keyLen":3072,"duration":90,"digest":"sha256","altnames":true,"subject":{"C":"FR","O":"Example"},"#
+                + #""keyUsage":["digitalSignature"],"extendedKeyUsage":["clientAuth"],"certType":"user"}"#)
         #expect(try ProfileJSON.fileText(json, name: "mine") == ProfileFile.render(profile))
     }
 }

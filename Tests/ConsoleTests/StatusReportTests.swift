@@ -19,15 +19,18 @@ struct StatusReportTests {
     private static func report(_ services: [ServiceStatus], state: SupervisorStatus.State = .ready) -> StatusReport {
         var report = StatusReport()
         report.supervisor = SupervisorStatus(pid: 7, state: state, since: now.seconds - 3_600, orphansReaped: 0, services: services)
-        report.core = [
-            ("ca", [("subject", "/O=Example/CN=Root"), ("fingerprint", "AA:BB"), ("not_after", "2036-11-20T15:47:05Z")].object),
-            ("registration", [("open", false), ("until", .null), ("reason", "closed by the operator")].object),
-            ("counts", [("certificates", .integer(3)), ("revoked", .integer(1))].object), ("publication", "http://pki.example.com"),
-            ("expiring_nodes", []),
-        ].object
-        report.list = [
-            ("number", .integer(9)), ("this_update", "2026-11-23T14:47:05Z"), ("next_update", "2026-11-30T14:47:05Z"), ("entries", .integer(1)),
-        ].object
+        report.core =
+            [
+                ("ca", [("subject", "/O=Example/CN=Root"), ("fingerprint", "AA:BB"), ("not_after", "2036-11-20T15:47:05Z")].object),
+                ("registration", [("open", false), ("until", .null), ("reason", "closed by the operator")].object),
+                ("counts", [("certificates", .integer(3)), ("revoked", .integer(1))].object), ("publication", "http://pki.example.com"),
+                ("expiring_nodes", []),
+            ].object
+        report.list =
+            [
+                ("number", .integer(9)), ("this_update", "2026-11-23T14:47:05Z"), ("next_update", "2026-11-30T14:47:05Z"),
+                ("entries", .integer(1)),
+            ].object
         report.sockets = [("/run/upki-ca/admin.sock", 0o600)]
         return report
     }
@@ -49,13 +52,15 @@ struct StatusReportTests {
 
     @Test("the text names services, CA, registration, CRL, counts and sockets")
     func text() {
-        let report = Self.report([Self.service("core", .running), Self.service("registrar", .stopped, why: "stopped; ended with exit code 0")])
+        let report = Self.report([
+            Self.service("core", .running), Self.service("registrar", .stopped, why: "stopped; ended with exit code 0"),
+        ])
         #expect(
             report.text(width: 80, now: Self.now, command: { $0 }) == """
-                SERVICE     STATE    PID  SINCE        RESTARTS  LAST WORDS
+                SERVICE     STATE    PID  SINCE      RESTARTS  LAST WORDS
                 supervisor  ready      7  1 h ago
-                core        running   42  1 min ago           1  serving
-                registrar   stopped       1 min ago           1  stopped; ended with exit code 0
+                core        running   42  1 min ago         1  serving
+                registrar   stopped       1 min ago         1  ended with exit code 0
 
                 CA            /O=Example/CN=Root
                 fingerprint   AA:BB
@@ -109,10 +114,11 @@ struct StatusReportTests {
         var report = Self.report([Self.service("core", .running)])
         func warnings() -> [String] { report.warnings(now: Self.now, command: { "ca-ctl \($0)" }) }
         #expect(warnings().isEmpty)
-        report.core = [
-            ("ca", [("not_after", "2026-12-23T15:47:05Z")].object), ("publication", .null),
-            ("expiring_nodes", [[("cn", "ra1"), ("not_after", "2026-12-01T15:47:05Z")].object]),
-        ].object
+        report.core =
+            [
+                ("ca", [("not_after", "2026-12-23T15:47:05Z")].object), ("publication", .null),
+                ("expiring_nodes", [[("cn", "ra1"), ("not_after", "2026-12-01T15:47:05Z")].object]),
+            ].object
         report.users = ServiceUsers(services: [0: ["core", "front", "registrar"]])
         #expect(
             warnings() == [

@@ -61,7 +61,8 @@ struct TextTableTests {
     @Test(
         "what would steer a terminal or turn text around is shown as a question mark",
         arguments: [
-            ("\u{1B}[2Jgone", "?[2Jgone"), ("a\nb", "a?b"), ("a\u{202E}moc.live", "a?moc.live"), ("\u{200B}x", "?x"), ("\u{2028}", "?"), ("naïve", "naïve"),
+            ("\u{1B}[2Jgone", "?[2Jgone"), ("a\nb", "a?b"), ("a\u{202E}moc.live", "a?moc.live"), ("\u{200B}x", "?x"), ("\u{2028}", "?"),
+            ("naïve", "naïve"),
             ("a\u{9B}b", "a?b"),
         ])
     func unsafeText(text: String, shown: String) {
@@ -70,7 +71,9 @@ struct TextTableTests {
 
     @Test(
         "widths are those of the Unicode standard's East Asian Width and of wcwidth(3)",
-        arguments: [("a", 1), ("é", 1), ("e\u{301}", 1), ("日", 2), ("ｶ", 1), ("Ａ", 2), ("한", 2), ("🙂", 2), ("👨‍👩‍👧", 2), ("🇫🇷", 2), ("Ж", 1), ("א", 1)])
+        arguments: [
+            ("a", 1), ("é", 1), ("e\u{301}", 1), ("日", 2), ("ｶ", 1), ("Ａ", 2), ("한", 2), ("🙂", 2), ("👨‍👩‍👧", 2), ("🇫🇷", 2), ("Ж", 1), ("א", 1),
+        ])
     func widths(text: String, width: Int) {
         #expect(TextWidth.columns(text) == width)
     }

@@ -30,7 +30,9 @@ private final class Workshop {
         request.seed = seed
         request.keyType = keyType
         request.subject = "/C=FR/O=Test/CN=Test Root CA"
-        return try Initialise.run(request, in: self.directory, log: Self.log)
+        let answer = try Initialise.run(request, in: self.directory, log: Self.log)
+        try Initialise.finish(self.directory)
+        return answer
     }
 
     func open() throws -> OpenedAuthority { try OpenedAuthority.open(self.directory, seedFile: nil, log: Self.log) }
@@ -137,6 +139,7 @@ struct InitialiseTests {
         #expect(throws: (any Error).self) { try Initialise.run(request, in: workshop.directory, log: Workshop.log) }
         request.authorityKeyPEM = try String(contentsOfFile: workshop.path + "/k.pem", encoding: .utf8)
         let answer = try Initialise.run(request, in: workshop.directory, log: Workshop.log)
+        try Initialise.finish(workshop.directory)
         #expect(answer["subject"] == "/O=Old/CN=Old CA")
         #expect(answer["key_type"] == "rsa-2048")
         #expect(answer["token"]?.stringValue?.hasPrefix("upkireg_") == true)

@@ -92,7 +92,9 @@ final class Transaction: StoreWriter {
 
     func certificates(commonNameHash: Int64, before: SerialNumber?, limit: Int) throws -> [CertificateStatus] {
         let end = try before.map { try self.position(of: $0) } ?? Int.max
-        return (self.contents.byCommonName[commonNameHash] ?? []).reversed().lazy.filter { $0 < end }.prefix(limit).map { self.status(at: $0) }
+        return (self.contents.byCommonName[commonNameHash] ?? []).reversed().lazy.filter { $0 < end }.prefix(limit).map {
+            self.status(at: $0)
+        }
     }
 
     func certificates(after: SerialNumber?, node: NodeID?, limit: Int) throws -> [CertificateStatus] {
@@ -149,7 +151,9 @@ final class Transaction: StoreWriter {
 
     private func checkBinding(of node: Node, except id: NodeID?) throws {
         guard node.state == .live, let binding = node.binding else { return }
-        guard !self.contents.nodes.contains(where: { $0.id != id && $0.state == .live && $0.binding == binding }) else { throw Self.conflict("binding") }
+        guard !self.contents.nodes.contains(where: { $0.id != id && $0.state == .live && $0.binding == binding }) else {
+            throw Self.conflict("binding")
+        }
     }
 
     func insert(_ node: Node) throws -> NodeID {
@@ -220,7 +224,9 @@ final class Transaction: StoreWriter {
         self.contents.changes += 1
     }
 
-    func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization? { self.contents.authorizations[.init(node: node, id: id)] }
+    func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization? {
+        self.contents.authorizations[.init(node: node, id: id)]
+    }
 
     func acmeAuthorizations(order: String, node: NodeID) throws -> [AcmeAuthorization] {
         self.contents.authorizations.values.filter { $0.node == node && $0.orderID == order }.sorted { $0.id < $1.id }

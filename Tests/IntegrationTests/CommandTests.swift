@@ -11,7 +11,7 @@ extension IntegrationTests {
         func certificates() throws {
             try withCA { ca in
                 let place = ca.place
-                let issued = try ca.facts(["cert", "issue", "web.example.com", "--profile", "server", "--san", "DNS:alt.example.com"])
+                let issued = try ca.facts(["cert", "issue", "web.example.com", "--profile", "server", "--san", "alt.example.com"])
                 let dn = try #require(issued["dn"]?.stringValue)
                 let serial = try #require(issued["serial"]?.stringValue)
                 #expect(dn.hasSuffix("/CN=web.example.com"))
@@ -31,9 +31,9 @@ extension IntegrationTests {
                 let listed = try ca.facts(["cert", "list"])
                 #expect(listed.text.contains(serial))
                 let table = try ca.ctl(["cert", "list"])
-                #expect(
-                    table.code == 0 && table.output.contains("web.example.com")
-                        && table.output.split(separator: "\n").allSatisfy { $0.count <= 80 }, "\(table.output)")
+                // Names may be wrapped in their column; no line is wider than the 80 columns of an unknown terminal.
+                #expect(table.code == 0 && table.output.contains("web.") && table.output.contains("issued"), "\(table.output)")
+                #expect(table.output.split(separator: "\n").allSatisfy { $0.count <= 80 }, "\(table.output)")
 
                 let renewed = try ca.facts(["cert", "renew", dn])
                 #expect(renewed["serial"] != nil && renewed["serial"]?.stringValue != serial)

@@ -125,6 +125,70 @@ extension IntegrationTests {
             #expect(token.output.contains(facts["token"]?.stringValue ?? "?"), "\(token.errors)")
         }
 
+        @Test("UPKI_CA_SEED makes the CA of that seed, and reaches no child")
+        func seedFromEnvironment() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let seed = "seed in the environment 0123456789"
+            let port = try Ports.freePair()
+            let up = try place.start(
+                [self.ctl, "up", "--port", "\(port)"] + self.places(place),
+                environment: ["UPKI_CA_SEED": seed, "UPKI_CA_HOST": "127.0.0.1"])
+            #expect(try place.run([self.ctl, "status", "--wait", "30"] + self.places(place)).code == 0)
+            let token = try place.must([self.ctl, "seed", "token"] + self.places(place), input: seed).trimmingCharacters(
+                in: .whitespacesAndNewlines)
+            #expect(token.hasPrefix("upkireg_"))
+            try up.waitFor(token)
+            #expect(!(up.output + up.errors).contains(seed))
+            let children = place.processes().filter { $0.pid != up.pid }
+            #expect(children.count == 3)
+            for (pid, command) in children {
+                let environment = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data(), as: UTF8.self)
+                #expect(!environment.contains(seed) && !environment.contains("UPKI_CA_SEED"), "\(command)")
+            }
+            up.signal(SIGTERM)
+            #expect(try up.finish(within: .seconds(10)).code == 0)
+        }
+
+        @Test("key_storage: seed keeps no key on the disk and wants the seed at each start; encrypted keeps it under a password")
+        func keyStorage() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let port = ["--port", "\(try Ports.freePair())"]
+            func upAndDown(_ options: [String]) throws {
+                let up = try place.start([self.ctl, "up", "--no-init"] + port + options + self.places(place))
+                let ready = try place.run([self.ctl, "status", "--wait", "20"] + self.places(place))
+                #expect(ready.code == 0, "\(up.output)\(up.errors)")
+                up.signal(SIGTERM)
+                #expect(try up.finish(within: .seconds(10)).code == 0)
+            }
+            mkdir(place.path("data"), 0o700)
+            try place.write("key_storage: seed\n", to: "data/ca.config.yml")
+            try place.write("a seed for key storage 0123456789 xyz", to: "seed")
+            try place.must([self.ctl, "init", "--seed-file", place.path("seed")] + self.places(place))
+            #expect(!FileManager.default.fileExists(atPath: place.path("data/ca.key")))
+            try upAndDown(["--seed-file", place.path("seed")])
+            try place.write("another seed for storage 0123456789 xyz", to: "other")
+            for options in [[], ["--seed-file", place.path("other")]] {
+                let refused = try place.run([self.ctl, "up", "--no-init"] + port + options + self.places(place))
+                #expect(refused.code == 1 && refused.errors.contains("seed"), "\(refused.errors)")
+            }
+
+            try FileManager.default.removeItem(atPath: place.path("data"))
+            mkdir(place.path("data"), 0o700)
+            try place.write("key_storage: encrypted\npassword_file: \(place.path("password"))\n", to: "data/ca.config.yml")
+            try place.write("the password of the key\n", to: "password")
+            try place.must([self.ctl, "init"] + self.places(place))
+            #expect(try place.read("data/ca.key").hasPrefix("-----BEGIN ENCRYPTED PRIVATE KEY-----"))
+            let opened = try place.run([
+                "/usr/bin/openssl", "pkey", "-in", place.path("data/ca.key"), "-passin", "file:\(place.path("password"))", "-noout",
+            ])
+            #expect(opened.code == 0, "\(opened.errors)")
+            try upAndDown([])
+            try place.write("another password\n", to: "password")
+            #expect(try place.run([self.ctl, "up", "--no-init"] + port + self.places(place)).code == 1)
+        }
+
         @Test("a data directory or key that others can read is refused")
         func readableByOthers() throws {
             let place = try Workplace()

@@ -73,7 +73,8 @@ struct SQLiteStoreTests {
     func nodeNumbers() throws {
         let folder = try Folder()
         var node = Node(
-            id: NodeID(0), commonName: "a", subject: "/CN=a", binding: nil, profile: "ra", serial: nil, notAfter: nil, registeredAt: UnixTime(0),
+            id: NodeID(0), commonName: "a", subject: "/CN=a", binding: nil, profile: "ra", serial: nil, notAfter: nil,
+            registeredAt: UnixTime(0),
             origin: .manual, state: .live)
         var store = try SQLiteStore(path: folder.database)
         let first = try store.write { try $0.insert(node) }
@@ -172,7 +173,9 @@ struct SQLiteStoreTests {
         try store.close()
     }
 
-    @Test("a removed or changed audit record is found, at its number", arguments: ["DELETE FROM audit WHERE sequence = 3", "UPDATE audit SET detail = 'x' WHERE sequence = 3"])
+    @Test(
+        "a removed or changed audit record is found, at its number",
+        arguments: ["DELETE FROM audit WHERE sequence = 3", "UPDATE audit SET detail = 'x' WHERE sequence = 3"])
     func tampering(_ sql: String) throws {
         let folder = try Folder()
         var store = try SQLiteStore(path: folder.database)
@@ -180,7 +183,8 @@ struct SQLiteStoreTests {
         try store.write { writer throws in
             for sequence in 1...5 as ClosedRange<Int64> {
                 var record = AuditRecord(
-                    sequence: sequence, time: UnixTime(1), requestID: "", identity: "", proof: "", task: "", outcome: .done, target: "", serial: "", detail: "")
+                    sequence: sequence, time: UnixTime(1), requestID: "", identity: "", proof: "", task: "", outcome: .done, target: "",
+                    serial: "", detail: "")
                 record.hash = record.chained(to: head)
                 head = record.hash
                 try writer.append(record)

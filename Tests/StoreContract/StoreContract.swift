@@ -22,11 +22,14 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
 
     struct Broken: Error {}
 
-    static func serial(_ number: UInt64) -> SerialNumber { SerialNumber(text: String(number)) ?? SerialNumber(issuedAt: UnixTime(0), random: (0, 0)) }
+    static func serial(_ number: UInt64) -> SerialNumber {
+        SerialNumber(text: String(number)) ?? SerialNumber(issuedAt: UnixTime(0), random: (0, 0))
+    }
 
     static func record(_ number: UInt64, node: NodeID? = nil, notAfter: Int64 = 2_000) -> CertificateRecord {
         CertificateRecord(
-            serial: serial(number), subject: "/O=Möbel \\/ Söhne/CN=host \(number)", commonName: "host \(number)", profile: "server", node: node,
+            serial: serial(number), subject: "/O=Möbel \\/ Söhne/CN=host \(number)", commonName: "host \(number)", profile: "server",
+            node: node,
             notBefore: UnixTime(-5), notAfter: UnixTime(notAfter), issuedAt: UnixTime(7), isDeleted: false, keyIsKept: number % 2 == 0,
             der: [0, 0x30, 0xff] + Array(String(number).utf8))
     }
@@ -92,10 +95,16 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
                 let all = try reader.certificates(commonNameHash: 4, before: nil, limit: 10)
                 #expect(all.map(\.certificate.serial) == [40, 20, 10, 30].map { serial($0) })
                 #expect(all[1].certificate.isDeleted && all[2].revocation?.reason == .superseded && all[0].revocation == nil)
-                #expect(try reader.certificates(commonNameHash: 4, before: nil, limit: 2).map(\.certificate.serial) == [serial(40), serial(20)])
-                #expect(try reader.certificates(commonNameHash: 4, before: serial(20), limit: 2).map(\.certificate.serial) == [serial(10), serial(30)])
+                #expect(
+                    try reader.certificates(commonNameHash: 4, before: nil, limit: 2).map(\.certificate.serial) == [serial(40), serial(20)])
+                #expect(
+                    try reader.certificates(commonNameHash: 4, before: serial(20), limit: 2).map(\.certificate.serial) == [
+                        serial(10), serial(30),
+                    ])
                 #expect(try reader.certificates(commonNameHash: 4, before: serial(30), limit: 2).isEmpty)
-                #expect(throws: AuthorityError(.certificateNotFound, "")) { try reader.certificates(commonNameHash: 4, before: serial(99), limit: 2) }
+                #expect(throws: AuthorityError(.certificateNotFound, "")) {
+                    try reader.certificates(commonNameHash: 4, before: serial(99), limit: 2)
+                }
             }
         },
         StoreContract("a listing goes in the order of issue, after a serial number, of one node where asked") { store throws in
@@ -105,11 +114,18 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
                 }
             }
             try store.read { reader throws in
-                #expect(try reader.certificates(after: nil, node: nil, limit: 9).map(\.certificate.serial) == [30, 10, 20, 40].map { serial($0) })
+                #expect(
+                    try reader.certificates(after: nil, node: nil, limit: 9).map(\.certificate.serial)
+                        == [30, 10, 20, 40].map { serial($0) })
                 #expect(try reader.certificates(after: serial(10), node: nil, limit: 1).map(\.certificate.serial) == [serial(20)])
-                #expect(try reader.certificates(after: serial(10), node: NodeID(1), limit: 9).map(\.certificate.serial) == [serial(20), serial(40)])
+                #expect(
+                    try reader.certificates(after: serial(10), node: NodeID(1), limit: 9).map(\.certificate.serial) == [
+                        serial(20), serial(40),
+                    ])
                 #expect(try reader.certificates(after: serial(40), node: nil, limit: 9).isEmpty)
-                #expect(throws: AuthorityError(.certificateNotFound, "")) { try reader.certificates(after: serial(77), node: nil, limit: 9) }
+                #expect(throws: AuthorityError(.certificateNotFound, "")) {
+                    try reader.certificates(after: serial(77), node: nil, limit: 9)
+                }
             }
         },
     ]
@@ -120,7 +136,10 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
         StoreContract("revocations are walked in the order of serial numbers as numbers") { store throws in
             let numbers: [UInt64] = [256, 1, 255, 65_536, 1 << 40, 2]
             try store.write { writer throws in
-                for number in numbers { try writer.set(Revocation(serial: serial(number), reason: .unspecified, revokedAt: UnixTime(1), notAfter: UnixTime(.max))) }
+                for number in numbers {
+                    try writer.set(
+                        Revocation(serial: serial(number), reason: .unspecified, revokedAt: UnixTime(1), notAfter: UnixTime(.max)))
+                }
             }
             var seen: [SerialNumber] = []
             try store.read { reader throws in
@@ -139,7 +158,9 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
             #expect(try store.read { try $0.revocation(serial(3)) } == nil)
         },
         StoreContract("a walk that throws hands the error on") { store throws in
-            try store.write { try $0.set(Revocation(serial: serial(3), reason: .unspecified, revokedAt: UnixTime(1), notAfter: UnixTime(1))) }
+            try store.write {
+                try $0.set(Revocation(serial: serial(3), reason: .unspecified, revokedAt: UnixTime(1), notAfter: UnixTime(1)))
+            }
             #expect(throws: Broken.self) { try store.read { try $0.forEachRevocation { _ in throw Broken() } } }
         },
         StoreContract("a blocked key stays blocked, and may be blocked twice") { store throws in
@@ -211,9 +232,11 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
         StoreContract("ACME records belong to the node that wrote them") { store throws in
             let account = AcmeAccount(id: "a", node: NodeID(1), jwk: #"{"k":1}"#, contact: "[]", status: "valid", createdAt: "now")
             let order = AcmeOrder(
-                id: "o", node: NodeID(1), accountID: "a", identifiers: [.init(type: "dns", value: "*.example.org"), .init(type: "ip", value: "2001:db8::1")],
+                id: "o", node: NodeID(1), accountID: "a",
+                identifiers: [.init(type: "dns", value: "*.example.org"), .init(type: "ip", value: "2001:db8::1")],
                 status: "ready", notBefore: nil, notAfter: "later", serial: serial(8))
-            let authorization = AcmeAuthorization(id: "z", node: NodeID(1), orderID: "o", identifier: .init(type: "dns", value: "example.org"), status: "valid")
+            let authorization = AcmeAuthorization(
+                id: "z", node: NodeID(1), orderID: "o", identifier: .init(type: "dns", value: "example.org"), status: "valid")
             var foreign = account
             foreign.node = NodeID(2)
             foreign.status = "revoked"
@@ -290,7 +313,8 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
             var head = AuditRecord.origin
             for sequence in 1...5 as ClosedRange<Int64> {
                 var record = AuditRecord(
-                    sequence: sequence, time: UnixTime(sequence), requestID: "r\(sequence)", identity: "node é", proof: "plain address ::1", task: "sign",
+                    sequence: sequence, time: UnixTime(sequence), requestID: "r\(sequence)", identity: "node é", proof: "plain address ::1",
+                    task: "sign",
                     outcome: sequence % 2 == 0 ? .refused : .done, target: "/CN=\u{1F511}", serial: "ab", detail: "", hash: [])
                 record.hash = record.chained(to: head)
                 head = record.hash

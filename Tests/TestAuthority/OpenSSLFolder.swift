@@ -19,7 +19,9 @@ public final class OpenSSLFolder: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: self.path) }
 
-    public func write(_ bytes: some Sequence<UInt8>, _ name: String) throws { try Data(bytes).write(to: URL(fileURLWithPath: "\(self.path)/\(name)")) }
+    public func write(_ bytes: some Sequence<UInt8>, _ name: String) throws {
+        try Data(bytes).write(to: URL(fileURLWithPath: "\(self.path)/\(name)"))
+    }
     public func write(_ text: String, _ name: String) throws { try self.write(text.utf8, name) }
     public func read(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(fileURLWithPath: "\(self.path)/\(name)"))) }
     public func text(_ name: String) throws -> String { String(decoding: try self.read(name), as: UTF8.self) }

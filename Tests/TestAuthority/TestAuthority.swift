@@ -46,6 +46,7 @@ public final class RepeatableRandom: RandomSource {
 public final class RememberedFolders: NodeFolders, ProfileFolder {
     public struct Full: Error {}
     private let keys = Mutex<[String: [UInt8]]>([:])
+    private let renewed = Mutex<[String: String]>([:])
     private let profiles = Mutex<[String: CertificateProfile]>([:])
     private let failing = Mutex(false)
 
@@ -57,12 +58,16 @@ public final class RememberedFolders: NodeFolders, ProfileFolder {
     }
 
     public func key(_ commonName: String) -> [UInt8]? { self.keys.withLock { $0[commonName] } }
+    /// The renewed certificate that was put beside the key.
+    public func renewedCertificate(_ commonName: String) -> String? { self.renewed.withLock { $0[commonName] } }
     public var profileNames: Set<String> { self.profiles.withLock { Set($0.keys) } }
 
     public func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
         guard !self.fails else { throw Full() }
         self.keys.withLock { $0[commonName] = keyPEM }
     }
+
+    public func store(commonName: String, certificatePEM: String) throws { self.renewed.withLock { $0[commonName] = certificatePEM } }
 
     public func remove(commonName: String) throws { self.keys.withLock { $0[commonName] = nil } }
 
@@ -111,14 +116,16 @@ public struct TestAuthority: Sendable {
         self.caKey = key
         self.authority = try Authority(
             issuer: issuer, store: self.store, rules: rules,
-            profiles: CertificateProfile.builtIns(baseSubject: [.init(.country, "FR"), .init(.organization, "Test")]) + extra, clock: clock, random: random,
+            profiles: CertificateProfile.builtIns(baseSubject: [.init(.country, "FR"), .init(.organization, "Test")]) + extra, clock: clock,
+            random: random,
             nodeFolders: folders, profileFolder: folders)
     }
 
     /// The authority as a restart finds it.
     public func reopened(rules: Rules = Rules()) throws -> Authority {
         try Authority(
-            issuer: self.authority.issuer, store: self.store, rules: rules, profiles: Array(self.authority.state.profiles.values), clock: self.clock,
+            issuer: self.authority.issuer, store: self.store, rules: rules, profiles: Array(self.authority.state.profiles.values),
+            clock: self.clock,
             random: RepeatableRandom(), nodeFolders: self.folders, profileFolder: self.folders)
     }
 
@@ -142,7 +149,8 @@ public struct TestAuthority: Sendable {
     /// Commits one change.
     @discardableResult
     public func commit<Value: Sendable>(
-        _ task: String, by caller: Caller = TestAuthority.operatorOnHost, needs: Role = .anyone, _ run: @escaping @Sendable (inout Commit) throws -> Value
+        _ task: String, by caller: Caller = TestAuthority.operatorOnHost, needs: Role = .anyone,
+        _ run: @escaping @Sendable (inout Commit) throws -> Value
     ) throws -> Value {
         let report = self.authority.commit([Change(Self.context(task, caller), needs: needs, run: run)])
         guard let result = report.results.first, report.results.count == 1 else { throw AuthorityError(.storage, "no result") }
@@ -159,7 +167,9 @@ public struct TestAuthority: Sendable {
 
     /// Opens the window and gives the text of its one-time token.
     @discardableResult
-    public func openRegistration(token: String = "upkireg_one", remaining: Int? = nil, commonName: String? = nil, seconds: Int64 = 86_400) throws -> String {
+    public func openRegistration(token: String = "upkireg_one", remaining: Int? = nil, commonName: String? = nil, seconds: Int64 = 86_400)
+        throws -> String
+    {
         let until = self.clock.now.advanced(bySeconds: seconds)
         try self.commit("open_registration") {
             try $0.openRegistration(until: until, remaining: remaining, commonName: commonName, tokenHash: Authority.hash(token: token))
@@ -176,7 +186,9 @@ public struct TestAuthority: Sendable {
 
     /// Registers through port 5001 with a key that the CA makes, and gives the node and its certificate.
     @discardableResult
-    public func register(_ commonName: String, from address: String, token: String, profile: String = "ra", caller: Caller? = nil) throws -> (node: Node, certificate: CertificateRecord) {
+    public func register(_ commonName: String, from address: String, token: String, profile: String = "ra", caller: Caller? = nil) throws
+        -> (node: Node, certificate: CertificateRecord)
+    {
         let caller = caller ?? Self.registrar(address)
         let request = RegistrationRequest(commonName: commonName, profile: profile, names: [], csr: nil)
         let proof = try self.authority.check(token: token, commonName: commonName)
@@ -189,7 +201,9 @@ public struct TestAuthority: Sendable {
 
     /// Signs a CSR and records it.
     @discardableResult
-    public func sign(_ csr: String, profile: String = "server", days: Int? = nil, by caller: Caller = TestAuthority.operatorOnHost) throws -> CertificateRecord {
+    public func sign(_ csr: String, profile: String = "server", days: Int? = nil, by caller: Caller = TestAuthority.operatorOnHost) throws
+        -> CertificateRecord
+    {
         let authority = self.authority
         let prepared = try authority.prepareSigning(csr: csr, profile: profile, days: days, actor: authority.actor(caller), task: "sign")
         try self.commit("sign", by: caller, needs: .node) { try $0.record(prepared, in: authority) }
@@ -199,7 +213,8 @@ public struct TestAuthority: Sendable {
     /// Makes a key and a certificate.
     @discardableResult
     public func generate(
-        _ commonName: String, profile: String = "server", names: [AlternativeName] = [], keepsKey: Bool = false, by caller: Caller = TestAuthority.operatorOnHost
+        _ commonName: String, profile: String = "server", names: [AlternativeName] = [], keepsKey: Bool = false,
+        by caller: Caller = TestAuthority.operatorOnHost
     ) throws -> CertificateRecord {
         let authority = self.authority
         let request = NamedRequest(commonName: commonName, profile: profile, names: names)
@@ -211,7 +226,9 @@ public struct TestAuthority: Sendable {
     }
 
     @discardableResult
-    public func renew(_ serial: SerialNumber, revokesOld: Bool = false, by caller: Caller = TestAuthority.operatorOnHost) throws -> CertificateRecord {
+    public func renew(_ serial: SerialNumber, revokesOld: Bool = false, by caller: Caller = TestAuthority.operatorOnHost) throws
+        -> CertificateRecord
+    {
         let authority = self.authority
         let actor = authority.actor(caller)
         let old = try authority.find(.serial(serial), actor: actor)
@@ -228,9 +245,10 @@ public struct TestAuthority: Sendable {
 
     /// The DER of a CRL made now.
     public func revocationList(scheduled: Bool = true) throws -> [UInt8] {
-        let plan = try self.commit("crl") { try $0.planRevocationList(scheduled: scheduled) }
+        let plan = try self.commit("crl") { try $0.planRevocationList() }
         var der: [UInt8] = []
         _ = try self.authority.write(plan, spill: MemoryCRLSpill()) { part in part.withUnsafeBytes { der += $0 } }
+        if scheduled { try self.commit("crl") { try $0.confirmScheduled(plan) } }
         return der
     }
 
@@ -239,14 +257,17 @@ public struct TestAuthority: Sendable {
     /// A P-256 key pair as the CA makes it for subjects.
     public static func keyPair() throws -> SubjectKeyPair {
         let key = P256.Signing.PrivateKey()
-        return SubjectKeyPair(privateKeyPEM: Array(key.pemRepresentation.utf8), subjectPublicKeyInfo: Array(key.publicKey.derRepresentation))
+        return SubjectKeyPair(
+            privateKeyPEM: Array(key.pemRepresentation.utf8), subjectPublicKeyInfo: Array(key.publicKey.derRepresentation))
     }
 
     /// A CSR for a P-256 key, with a subject in slash notation (empty for none) and alternative names.
     public static func csr(_ subject: String, names: [AlternativeName] = [], key: Certificate.PrivateKey? = nil) throws -> String {
         let key = key ?? Certificate.PrivateKey(P256.Signing.PrivateKey())
         let name = DistinguishedName.parse(subject)
-        guard let x509 = try name?.x509() ?? (subject.isEmpty ? X509.DistinguishedName() : nil) else { throw AuthorityError(.invalidParameter, subject) }
+        guard let x509 = try name?.x509() ?? (subject.isEmpty ? X509.DistinguishedName() : nil) else {
+            throw AuthorityError(.invalidParameter, subject)
+        }
         var attributes = CertificateSigningRequest.Attributes()
         if !names.isEmpty {
             let extensions = try Certificate.Extensions([.init(SubjectAlternativeNames(names.map(\.generalName)), critical: false)])

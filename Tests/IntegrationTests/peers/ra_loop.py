@@ -17,17 +17,19 @@ from upki_ra.core.upki_error import CAConnectionError, UPKIError
 inputs = json.loads(sys.stdin.readline())
 authority = ra.authority(inputs["port"], inputs["directory"])
 client = authority.zmq_client
-facts: dict = {"answers": 0, "refusals": {}, "lost": [], "slowest": 0.0, "last": None, "by_task": {}}
+facts: dict = {"answers": 0, "refusals": {}, "lost": [], "slowest": 0.0, "last": None, "by_task": {}, "serials": []}
 rounds = 0
 while True:
     for task, params in inputs["tasks"]:
         start = time.monotonic()
         try:
             facts["last"] = None
-            client._send_message(task, params)
+            data = client._send_message(task, params)["DATA"]
             facts["answers"] += 1
             facts["by_task"][task] = facts["by_task"].get(task, 0) + 1
             facts["last"] = "answer"
+            if isinstance(data, dict) and "serial" in data:
+                facts["serials"].append(data["serial"])
         except CAConnectionError as error:
             facts["lost"].append(f"{task}: {error}")
         except UPKIError as error:

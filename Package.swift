@@ -20,8 +20,8 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(name: name, dependencies: dependencies, swiftSettings: ours)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: ours)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: ours)
 }
 
 /// Library targets that only tests use live beside them.
@@ -114,6 +114,7 @@ let package = Package(
         tests("CoreServerTests", ["CoreServer", "PKI", "Settings", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
+        tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar"], exclude: ["peers"]),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
         tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),

@@ -60,6 +60,8 @@ public struct Commit {
 
     /// What a client wrote must not fill the disk, steer a reader's terminal, or be cut at a NUL by a store, so that its hash no longer fits.
     private static func printable(_ text: String) -> String {
+        // Nearly every text is short ASCII and stays as it is.
+        if text.utf8.count <= 2_000, text.utf8.allSatisfy({ (0x20..<0x7f).contains($0) }) { return text }
         var line = String.UnicodeScalarView()
         for scalar in text.unicodeScalars.prefix(2_000) { line.append(NameRules.isForbidden(scalar) ? "?" : scalar) }
         return String(line)

@@ -27,6 +27,8 @@ public struct Issuer: Sendable {
     public let notAfter: UnixTime
     /// The key id of the certificate's own subject key identifier: the AKI of what it issues.
     public let keyIdentifier: [UInt8]
+    /// SHA-256 of the CA's own SubjectPublicKeyInfo, as `SubjectPublicKey.hash` has it.
+    let keyHash: [UInt8]
     let key: Certificate.PrivateKey
     let kind: AuthorityKeyKind
     /// Signs a message given in parts; what CRLs of a million entries want.
@@ -44,6 +46,7 @@ public struct Issuer: Sendable {
         guard key.publicKey == certificate.publicKey else { throw AuthorityError(.refused, "The CA key does not match the CA certificate") }
         self.certificate = certificate
         self.der = der
+        self.keyHash = try SubjectPublicKey.canonicalHash(certificate.publicKey)
         self.key = key
         self.kind = AuthorityKeyKind(certificate.publicKey)
         self.signParts = signParts
@@ -133,6 +136,7 @@ struct CertificateContent {
     var subject: X509.DistinguishedName
     var subjectIsEmpty: Bool
     var publicKey: Certificate.PublicKey
+    var keyIdentifier: [UInt8]
     var family: KeyFamily
     var names: [AlternativeName]
     var notBefore: UnixTime
@@ -143,7 +147,7 @@ extension Issuer {
     /// Builds and signs one certificate.
     func sign(_ content: CertificateContent, serial: SerialNumber, profile: CertificateProfile, extensions cached: ProfileExtensions) throws -> [UInt8] {
         var extensions = cached.fixed(for: content.family)
-        try extensions.append(Certificate.Extension(SubjectKeyIdentifier(hash: content.publicKey), critical: false))
+        try extensions.append(Certificate.Extension(SubjectKeyIdentifier(keyIdentifier: content.keyIdentifier[...]), critical: false))
         if !content.names.isEmpty {
             // RFC 5280 4.2.1.6: critical where the subject is empty.
             try extensions.append(

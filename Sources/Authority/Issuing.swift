@@ -171,10 +171,10 @@ extension Authority {
             throw AuthorityError.refused("Request refused: the CA certificate is not valid now (\(self.issuer.notBefore.rfc3339) to \(self.issuer.notAfter.rfc3339)); check the clock")
         }
         guard subject != self.issuer.name else { throw AuthorityError.refused("Request refused: the subject is the CA's own name") }
-        guard key.publicKey != self.issuer.certificate.publicKey else { throw AuthorityError.refused("Request refused: the key is the CA's own") }
+        guard key.hash != self.issuer.keyHash else { throw AuthorityError.refused("Request refused: the key is the CA's own") }
         let notBefore = max(now.advanced(bySeconds: -self.rules.backdating), self.issuer.notBefore)
         let content = CertificateContent(
-            subject: x509Subject, subjectIsEmpty: subject.isEmpty, publicKey: key.publicKey, family: key.family, names: names, notBefore: notBefore,
+            subject: x509Subject, subjectIsEmpty: subject.isEmpty, publicKey: key.publicKey, keyIdentifier: key.identifier, family: key.family, names: names, notBefore: notBefore,
             notAfter: notAfter)
         let serial = self.nextSerial(now)
         let der = try self.issuer.sign(content, serial: serial, profile: profile, extensions: try self.extensions(for: profile))
@@ -224,7 +224,7 @@ extension Authority {
 
     /// SHA-256 of the SubjectPublicKeyInfo of a certificate's key.
     static func keyHash(of der: [UInt8]) throws -> [UInt8] {
-        try SubjectPublicKey.hash(self.parse(der).publicKey)
+        try SubjectPublicKey.canonicalHash(self.parse(der).publicKey)
     }
 }
 

@@ -56,6 +56,7 @@ struct NameRules {
     /// Control characters, and those that make text read in another order than it stands.
     static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
+        case 0x20..<0x7f: false
         case 0..<0x20, 0x7f..<0xa0, 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff9...0xfffb: true
         // The soft hyphen and the like are in the text and not to be seen.
         default: scalar.properties.isDefaultIgnorableCodePoint

@@ -126,6 +126,8 @@ struct SubjectPublicKey: Sendable {
     let rsaBits: Int?
     /// SHA-256 of the SubjectPublicKeyInfo.
     let hash: [UInt8]
+    /// The key identifier of RFC 5280 4.2.1.2 (1): SHA-1 of the BIT STRING's content.
+    let identifier: [UInt8]
 
     init(subjectPublicKeyInfo der: [UInt8]) throws {
         try self.init(node: try DER.parse(der))
@@ -165,11 +167,26 @@ struct SubjectPublicKey: Sendable {
         do { self.publicKey = try Certificate.PublicKey(derEncoded: node) } catch {
             throw AuthorityError(.csr, "the public key is not a valid point or number", cause: String(describing: error))
         }
-        self.hash = try Self.hash(self.publicKey)
+        let encoded = try Self.encoded(self.publicKey, from: node, point: bits.bytes)
+        self.hash = Array(SHA256.hash(data: encoded.whole))
+        self.identifier = Array(Insecure.SHA1.hash(data: encoded.bits))
     }
 
-    /// SHA-256 of the one encoding that this CA gives a key, whatever notation it came in: else a blocked key returns in another one.
-    static func hash(_ key: Certificate.PublicKey) throws -> [UInt8] {
+    /// The one encoding that this CA gives a key, whatever notation it came in, and the content of its BIT STRING.
+    private static func encoded(_ key: Certificate.PublicKey, from node: ASN1Node, point: ArraySlice<UInt8>) throws -> (whole: ArraySlice<UInt8>, bits: ArraySlice<UInt8>) {
+        // An uncompressed point on a named curve has no other encoding of this length; to serialise it again costs a conversion of the point.
+        if point.first == 4, [91, 120, 158].contains(node.encodedBytes.count) { return (node.encodedBytes, point) }
+        var serializer = DER.Serializer()
+        try serializer.serialize(key)
+        let bits = try DER.sequence(try DER.parse(serializer.serializedBytes), identifier: .sequence) { nodes in
+            guard nodes.next() != nil, let bits = nodes.next() else { throw ASN1Error.invalidASN1Object(reason: "the key has two parts") }
+            return try ASN1BitString(derEncoded: bits)
+        }
+        return (serializer.serializedBytes[...], bits.bytes)
+    }
+
+    /// The same hash for a certificate's key, whatever today's rules say of it.
+    static func canonicalHash(_ key: Certificate.PublicKey) throws -> [UInt8] {
         var serializer = DER.Serializer()
         try serializer.serialize(key)
         return Array(SHA256.hash(data: serializer.serializedBytes))

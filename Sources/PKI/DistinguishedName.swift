@@ -82,7 +82,10 @@ public struct DistinguishedName: Sendable {
 }
 
 extension DistinguishedName: Hashable {
-    public static func == (left: DistinguishedName, right: DistinguishedName) -> Bool { left.comparisonKey == right.comparisonKey }
+    public static func == (left: DistinguishedName, right: DistinguishedName) -> Bool {
+        // Keys are costly, and most names differ in how many parts they have.
+        left.relativeNames.count == right.relativeNames.count && left.comparisonKey == right.comparisonKey
+    }
     public func hash(into hasher: inout Hasher) { hasher.combine(self.comparisonKey) }
 }
 

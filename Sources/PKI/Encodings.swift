@@ -74,6 +74,7 @@ public enum Base64 {
     /// Decodes base64, ignoring white space; nil for any other character, wrong padding or bits left over.
     public static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.underestimatedCount / 4 * 3)
         var bits: UInt32 = 0
         var held = 0
         var padding = 0
@@ -126,27 +127,26 @@ public enum PEM {
     ///
     /// Text around and between objects is skipped, as RFC 7468 section 2 allows.
     public static func decodeFirst(_ text: String, labels: [String]) -> [UInt8]? {
-        for label in labels {
-            guard let begin = self.range(of: "-----BEGIN \(label)-----", in: text.utf8, from: text.utf8.startIndex),
-                let end = self.range(of: "-----END \(label)-----", in: text.utf8, from: begin.upperBound)
-            else { continue }
-            return Base64.decode(text.utf8[begin.upperBound..<end.lowerBound])
+        var text = text
+        return text.withUTF8 { bytes in
+            for label in labels {
+                guard let begin = self.end(of: "-----BEGIN \(label)-----", in: bytes, from: 0),
+                    let end = self.end(of: "-----END \(label)-----", in: bytes, from: begin)
+                else { continue }
+                return Base64.decode(bytes[begin..<end - label.utf8.count - 14])
+            }
+            return nil
         }
-        return nil
     }
 
-    private static func range(of pattern: String, in text: String.UTF8View, from start: String.Index) -> Range<String.Index>? {
+    /// Where `pattern` ends, at its first occurrence at or after `start`.
+    private static func end(of pattern: String, in bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int? {
         let wanted = Array(pattern.utf8)
-        var position = start
-        while let candidate = text[position...].firstIndex(of: wanted[0]) {
-            var index = candidate
-            var matched = 0
-            while matched < wanted.count, index < text.endIndex, text[index] == wanted[matched] {
-                index = text.index(after: index)
-                matched += 1
-            }
-            if matched == wanted.count { return candidate..<index }
-            position = text.index(after: candidate)
+        guard bytes.count >= wanted.count else { return nil }
+        var index = start
+        while index <= bytes.count - wanted.count {
+            if bytes[index] == wanted[0], (1..<wanted.count).allSatisfy({ bytes[index + $0] == wanted[$0] }) { return index + wanted.count }
+            index += 1
         }
         return nil
     }

@@ -100,6 +100,12 @@ extension Authority {
         if let allowed = actor.node?.profiles, !actor.isAdmin, !allowed.contains(profile.name) {
             throw AuthorityError(.notAuthorised, "\(task) needs a node that may ask for the profile \(profile.name) (ca-ctl node limit)")
         }
+        // A Registration Authority signs for people whom it may not know: CA certificates only where the operator named the profile for it.
+        guard !profile.isAuthority || !actor.signsForOthers(task) || actor.node?.profiles?.contains(profile.name) ?? false else {
+            throw AuthorityError(
+                .notAuthorised,
+                "\(task) needs the operator (ca-ctl) for the profile \(profile.name), since a Registration Authority signs for others; or: ca-ctl node limit \(actor.node?.commonName ?? "") --profiles \(profile.name),…")
+        }
         return profile
     }
 
@@ -272,7 +278,7 @@ extension Commit {
             throw AuthorityError.refused("Request refused: the key was revoked for keyCompromise; make a new one")
         }
         let reservation = self.state.reservation(of: prepared.subject)
-        if reservation.isReserved, !self.actor.isAdmin {
+        if reservation.isReserved, !self.actor.isAdmin || self.actor.signsForOthers(self.context.task) {
             guard let owner = reservation.owner, owner == self.actor.node?.id else {
                 throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(Role.admin.text) for the name of a node or admin: \(prepared.subject)")
             }

@@ -20,10 +20,11 @@ public struct Output: Sendable {
         self.width = width
     }
 
-    /// The columns of the terminal behind a descriptor; 80 where there is none, or one that does not say.
+    /// The columns of the terminal behind a descriptor; 80 where it does not say. Without a terminal nothing is wrapped, for
+    /// whoever searches in it.
     public static func terminalWidth(_ descriptor: Int32) -> Int {
         var size = winsize()
-        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return isatty(descriptor) == 1 ? 80 : .max }
         return Int(size.ws_col)
     }
 

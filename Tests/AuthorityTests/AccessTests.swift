@@ -359,7 +359,31 @@ struct NodeTests {
         #expect(result.detail == "sign needs a listed admin for the profile \(profile)")
         #expect(refusal { try test.generate("x", profile: profile, by: node) }.code == .notAuthorised)
         try test.addAdmin("/CN=ra1")
-        try test.sign(try TestAuthority.csr("/CN=x"), profile: profile, by: node)
+        try test.generate("x", profile: profile, by: node)
+    }
+
+    @Test("an RA on the admin list signs no CA certificates for those behind it, unless the operator named the profile", arguments: ["ca", "subca"])
+    func onBehalf(_ profile: String) throws {
+        let subordinate = CertificateProfile(name: "subca", duration: 5, altnames: false, keyUsage: [.keyCertSign])
+        let test = try TestAuthority(profiles: [subordinate])
+        try test.addNode("ra1", at: "127.0.0.1")
+        let node = TestAuthority.front("127.0.0.1")
+        try test.addAdmin("/CN=ra1")
+        #expect(refusal { try test.sign(try TestAuthority.csr("/CN=x"), profile: profile, by: node) }.code == .notAuthorised)
+        try test.sign(try TestAuthority.csr("/CN=x"), profile: "admin", by: node)
+        _ = try test.commit("limit_node") { commit in try commit.limitNode(commonName: "ra1", profiles: [profile], names: nil) }
+        try test.sign(try TestAuthority.csr("/CN=y"), profile: profile, by: node)
+    }
+
+    @Test("an RA on the admin list cannot sign in the name of another admin")
+    func onBehalfInAnAdminsName() throws {
+        let test = try TestAuthority()
+        try test.addNode("ra1", at: "127.0.0.1")
+        let node = TestAuthority.front("127.0.0.1")
+        try test.addAdmin("/CN=ra1")
+        let alice = try test.sign(try TestAuthority.csr("/CN=alice"), profile: "user", by: node)
+        try test.addAdmin(alice.subject)
+        #expect(refusal { try test.sign(try TestAuthority.csr("/CN=alice"), profile: "user", by: node) }.code == .notAuthorised)
     }
 
     @Test("who was an admin cannot renew what only an admin may have issued", arguments: ["ca", "admin", "subca"])
@@ -369,7 +393,7 @@ struct NodeTests {
         try test.addNode("ra1", at: "127.0.0.1")
         let node = TestAuthority.front("127.0.0.1")
         try test.addAdmin("/CN=ra1")
-        let record = try test.sign(try TestAuthority.csr("/CN=x"), profile: profile, by: node)
+        let record = try test.generate("x", profile: profile, by: node)
         try test.renew(record.serial, by: node)
         try test.commit("remove_admin") { try $0.removeAdmin("CN=RA1") }
         #expect(refusal { try test.renew(record.serial, by: node) }.code == .notAuthorised)

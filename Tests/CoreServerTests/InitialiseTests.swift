@@ -198,6 +198,31 @@ struct InitialiseTests {
         #expect(error.map { "\($0)" }?.contains("correct horse") == false)
     }
 
+    @Test("a directory that holds a part of a CA is refused, and nothing in it is touched", arguments: ["ca.crt", "db/ca.sqlite"])
+    func partOfAuthority(missing: String) throws {
+        let workshop = try Workshop()
+        try workshop.initialise()
+        let key = try Data(contentsOf: URL(fileURLWithPath: workshop.directory.key))
+        try FileManager.default.removeItem(atPath: workshop.directory.path + "/" + missing)
+        let error = #expect(throws: CoreError.self) { try workshop.initialise(seed: nil) }
+        #expect(error?.description.contains("backup") == true)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: workshop.directory.key)) == key)
+    }
+
+    @Test("an init that did not come to its end begins again")
+    func unfinished() throws {
+        let workshop = try Workshop()
+        var request = InitialiseRequest()
+        request.seed = "H8sUkBm3jVYUML-9xOeOXsoJKKWralcqZJxEmIb4mq0"
+        let first = try Initialise.run(request, in: workshop.directory, log: Workshop.log)
+        #expect(throws: CoreError.self) { try workshop.open() }
+        let second = try Initialise.run(request, in: workshop.directory, log: Workshop.log)
+        #expect(first["created"] == true && second["created"] == true)
+        #expect(first["token"] == second["token"])
+        try Initialise.finish(workshop.directory)
+        try workshop.open().close()
+    }
+
     @Test("a directory without a CA says how one is made")
     func noAuthority() throws {
         let workshop = try Workshop()

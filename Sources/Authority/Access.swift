@@ -127,7 +127,10 @@ extension AuthorityState {
         if caller.channel == .admin || caller.proof == .itself { return Actor(caller: caller, node: nil, role: .local) }
         guard caller.channel == .front, let binding = caller.binding else { return Actor(caller: caller, node: nil, role: .anyone) }
         var node = self.node(bound: binding)
-        if node == nil, case .plainAddress(let address) = caller.proof, let name = rules.fixedNodes[address] { node = self.node(commonName: name) }
+        // An address proves something on loopback, or where the operator gave it to a node: whatever a relay was told to listen on.
+        if case .plainAddress(let address) = caller.proof, !IPAddress.isLoopback(address), node?.origin != .manual {
+            node = rules.fixedNodes[address].flatMap { self.node(commonName: $0) }
+        }
         if let found = node, !found.isLive(at: now) || (rules.clients == .manual && found.origin != .manual) { node = nil }
         if let node { return Actor(caller: caller, node: node, role: self.isAdmin(node) ? .admin : .node) }
         if rules.clients == .all, case .plainAddress(let address) = caller.proof, IPAddress.isLoopback(address) {

@@ -61,6 +61,12 @@ extension Authority {
         guard allowed.contains(request.profile) else {
             throw AuthorityError.refused("Request refused: registration is open for the profiles \(allowed.joined(separator: ", ")) alone (registration.profiles)")
         }
+        if case .plainAddress(let address) = caller.proof, !caller.isConfidential {
+            guard let listed = self.rules.fixedNodes[address], DistinguishedName.normalised(listed) == DistinguishedName.normalised(request.commonName) else {
+                throw AuthorityError.refused(
+                    "Request refused: \(address) is no loopback address, and the configuration's list 'nodes' (with security: plain) does not give it to \(request.commonName)")
+            }
+        }
         if case .plainAddress = caller.proof, !caller.isConfidential, request.csr == nil, !self.rules.acceptSeedInClear {
             throw AuthorityError.refused(
                 "Request refused: without a csr the answer would carry a private key over a network in clear; send a csr, or register through CURVE or loopback")

@@ -136,6 +136,7 @@ extension StoreReader {
             guard targets.count <= 1_000 else {
                 throw AuthorityError.refused("Request refused: more than 1000 live certificates of this name; revoke by serial (list_nodes shows them)")
             }
+            return true
         }
         guard let newest else { throw AuthorityError(.certificateNotFound, selector.text) }
         if reason == .superseded, targets.count > 1 { targets.removeFirst() }

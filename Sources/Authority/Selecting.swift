@@ -51,23 +51,27 @@ extension StoreReader {
     /// An N selects among its own alone, so that two nodes may hold certificates of one name.
     func certificates(_ selector: Selector, for actor: Actor) throws -> [CertificateStatus] {
         var found: [CertificateStatus] = []
-        try self.forEachCertificate(selector, for: actor) { found.append($0) }
+        try self.forEachCertificate(selector, for: actor) {
+            found.append($0)
+            return true
+        }
         return found
     }
 
-    /// Calls `body` with each certificate that `selector` means, newest first.
-    func forEachCertificate(_ selector: Selector, for actor: Actor, _ body: (CertificateStatus) throws -> Void) throws {
+    /// Calls `body` with each certificate that `selector` means, newest first, until it returns false.
+    func forEachCertificate(_ selector: Selector, for actor: Actor, _ body: (CertificateStatus) throws -> Bool) throws {
         if case .serial(let serial) = selector {
             guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else { return }
-            return try body(CertificateStatus(certificate: certificate, revocation: try self.revocation(serial)))
+            _ = try body(CertificateStatus(certificate: certificate, revocation: try self.revocation(serial)))
+            return
         }
         guard let commonName = selector.commonName else {
             throw AuthorityError(.invalidParameter, "Invalid dn parameter: a name without a CN cannot be looked up; give the serial")
         }
         try self.forEachCertificate(commonName: commonName) { status in
             let certificate = status.certificate
-            if !certificate.isDeleted, actor.owns(certificate.node) || actor.node?.serial == certificate.serial, selector.matches(certificate) { try body(status) }
-            return true
+            let isMeant = !certificate.isDeleted && (actor.owns(certificate.node) || actor.node?.serial == certificate.serial) && selector.matches(certificate)
+            return isMeant ? try body(status) : true
         }
     }
 
@@ -89,8 +93,14 @@ extension StoreReader {
 
     /// The one certificate that `view` and `renew` mean: the newest live one, else the newest.
     func newest(_ selector: Selector, for actor: Actor, now: UnixTime) throws -> CertificateStatus {
-        let found = try self.certificates(selector, for: actor)
-        guard let chosen = found.first(where: { $0.isLive(at: now) }) ?? found.first else { throw AuthorityError(.certificateNotFound, selector.text) }
+        var newest: CertificateStatus?
+        var live: CertificateStatus?
+        try self.forEachCertificate(selector, for: actor) { status in
+            if newest == nil { newest = status }
+            if status.isLive(at: now) { live = status }
+            return live == nil
+        }
+        guard let chosen = live ?? newest else { throw AuthorityError(.certificateNotFound, selector.text) }
         return chosen
     }
 }

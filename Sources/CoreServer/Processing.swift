@@ -76,6 +76,7 @@ final class Processing: Sendable {
             let request = try Request(frame: incoming.frame)
             context = RequestContext(id: id, task: request.task, caller: incoming.caller)
             let found = try TaskTable.task(request.task, on: incoming.caller.channel)
+            self.log.debug("request", metadata: ["request": "\(id)", "task": "\(request.task)", "proof": "\(incoming.caller.proofText)"])
             task = found
             self.go(on: try found.start(request, context: context, services: self.services), context: context, route: incoming.route, arrival: incoming.arrival)
         } catch {

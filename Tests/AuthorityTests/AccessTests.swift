@@ -210,17 +210,35 @@ struct RegistrationTests {
 
     @Test("over a plain network a private key is not sent, unless the configuration says so; loopback and CSR are fine")
     func keyInClear() throws {
-        let test = try TestAuthority()
+        var rules = Rules()
+        rules.fixedNodes = ["192.0.2.1": "RA1"]
+        let test = try TestAuthority(rules: rules)
         let token = try test.standingToken()
         try test.openRegistration()
         let result = refusal { try test.register("ra1", from: "192.0.2.1", token: token) }
         #expect(result.code == .refused)
         #expect(result.detail.contains("csr"))
-        var rules = Rules()
         rules.acceptSeedInClear = true
         let open = try TestAuthority(rules: rules)
         try open.openRegistration()
         try open.register("ra1", from: "192.0.2.1", token: "upkireg_one")
+    }
+
+    @Test("an address off loopback is nobody, whatever a relay listens on, unless the configuration or the operator gave it to a node")
+    func unlistedAddress() throws {
+        var rules = Rules()
+        rules.acceptSeedInClear = true
+        let test = try TestAuthority(rules: rules)
+        let token = try test.standingToken()
+        try test.openRegistration()
+        let result = refusal { try test.register("ra1", from: "192.0.2.1", token: token) }
+        #expect(result.code == .refused && result.detail.contains("nodes"))
+        try test.addNode("ra2", at: "192.0.2.2")
+        #expect(test.authority.actor(TestAuthority.front("192.0.2.2")).role == .node)
+        rules.fixedNodes = ["192.0.2.1": "another"]
+        let other = try TestAuthority(rules: rules)
+        try other.openRegistration()
+        #expect(refusal { try other.register("ra1", from: "192.0.2.1", token: "upkireg_one") }.code == .refused)
     }
 
     @Test("the name of a listed admin is not to be had with a token, unless the operator bound the token to that CN")

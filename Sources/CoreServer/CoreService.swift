@@ -24,6 +24,7 @@ public enum CoreService {
         // libzmq replaces the sockets of whoever is there without a word.
         let lock = try DurableFile.lock(directory: runDirectory)
         defer { withExtendedLifetime(lock) {} }
+        try opened.recordStart()
         let running = try RunningCore(opened, runDirectory: runDirectory, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(

@@ -2,6 +2,7 @@
 
 public import Authority
 import CAKeys
+import Crypto
 import DurableFiles
 import Glibc
 public import Logging
@@ -123,6 +124,21 @@ public final class OpenedAuthority: Sendable {
         guard state.keyIsDerived, let seed = try? Seed(text: text, allowWeak: true) else { return false }
         let token = try SeedRoot(seed).registrationToken(UInt32(state.tokenNumber))
         return state.tokens[Authority.hash(token: token)]?.kind == .standing
+    }
+
+    /// Puts the start into the audit log, with a digest of the rules in force: what was changed in files while nothing ran shows between two starts.
+    func recordStart() throws {
+        let profiles = self.authority.state.profiles.values.sorted { $0.name < $1.name }
+        let digest = SHA256.hash(data: Array(profiles.map { "\($0.name)\n\(ProfileFile.render($0))" }.joined().utf8))
+        let detail = "version \(CoreVersion.text), \(profiles.count) profiles with digest \(Hexadecimal.encode(digest.prefix(8)))"
+        let context = RequestContext(id: "start", task: "start", caller: Caller(proof: .itself, channel: .admin))
+        let report = self.authority.commit([
+            Change(context, needs: .local) { commit in
+                try commit.audit(detail: detail)
+                return true
+            }
+        ])
+        for result in report.results { _ = try result.get() }
     }
 
     /// Closes the store; what was acknowledged is on disk long before.

@@ -1,5 +1,6 @@
 // The thinnest path through everything: an RA registers, a CSR of openssl is signed, verified, revoked, and stands in the CRL.
 import Foundation
+import Glibc
 import Testing
 import UPKIProtocol
 
@@ -107,6 +108,25 @@ extension IntegrationTests {
                 #expect(ca.made["subject"]?.stringValue == fingerprint)
                 let verified = try place.must(["/usr/bin/openssl", "verify", "-CAfile", "\(ca.data)/ca.crt", place.path("kept.pem")])
                 #expect(verified.contains("OK"))
+            }
+        }
+
+        @Test("a revocation stands on the CRL though the core was killed, or stopped, right after its answer", arguments: [SIGKILL, SIGTERM])
+        func revocationBeforeTheEnd(signal: Int32) throws {
+            try withCA { ca in
+                try ca.register()
+                let serial = try #require(try ca.data("generate", ["cn": "gone.example.com"])["serial"]?.stringValue)
+                #expect(try ca.data("revoke", ["serial": .string(serial), "reason": "keyCompromise"]) == true)
+                if signal == SIGKILL {
+                    try ca.killAndWait("serve")
+                } else {
+                    #expect(try ca.stop() == 0)
+                    try ca.start()
+                }
+                // Published off the path of requests, soon after the start.
+                try waitUntil("the revocation is on a CRL") { try ca.facts(["crl", "show"])["entries"]?.integerValue == 1 }
+                let text = try ca.place.must(["/usr/bin/openssl", "crl", "-inform", "DER", "-in", "\(ca.data)/published/crl.der", "-noout", "-text"])
+                #expect(text.contains("Key Compromise"))
             }
         }
 

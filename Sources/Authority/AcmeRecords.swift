@@ -30,17 +30,22 @@ extension StoreReader {
         let authorizations = try self.acmeAuthorizations(order: order.id, node: order.node)
         var allowed: Set<AlternativeName> = []
         for identifier in order.identifiers {
-            guard let name = identifier.name else { throw AuthorityError.refused("Request refused: the order has an identifier that is neither dns nor ip") }
+            guard let name = identifier.name else {
+                throw AuthorityError.refused("Request refused: the order has an identifier that is neither dns nor ip")
+            }
             // RFC 8555 7.1.3: the authorization of `*.example.org` names `example.org`.
             let base = identifier.value.hasPrefix("*.") ? String(identifier.value.dropFirst(2)) : identifier.value
             let isAuthorized = authorizations.contains {
                 $0.status == "valid" && $0.identifier.type.lowercased() == identifier.type.lowercased()
-                    && (HostName.folded($0.identifier.value) == HostName.folded(identifier.value) || HostName.folded($0.identifier.value) == HostName.folded(base))
+                    && (HostName.folded($0.identifier.value) == HostName.folded(identifier.value)
+                        || HostName.folded($0.identifier.value) == HostName.folded(base))
             }
             guard isAuthorized else { throw AuthorityError.refused("Request refused: no valid authorization for \(identifier.value)") }
             allowed.insert(name)
         }
-        for name in names where !allowed.contains(name) { throw AuthorityError.refused("Request refused: the order does not name \(name.value)") }
+        for name in names where !allowed.contains(name) {
+            throw AuthorityError.refused("Request refused: the order does not name \(name.value)")
+        }
         if let commonName, !allowed.contains(AlternativeName(looking: commonName)) {
             throw AuthorityError.refused("Request refused: the order does not name \(commonName)")
         }
@@ -49,7 +54,9 @@ extension StoreReader {
 
     func readyOrder(_ id: String, node: NodeID) throws -> AcmeOrder {
         guard let order = try self.acmeOrder(id, node: node) else { throw AuthorityError(.notFound, "Order not found: \(id)") }
-        guard let account = try self.acmeAccount(order.accountID, node: node) else { throw AuthorityError(.notFound, "Account not found: \(order.accountID)") }
+        guard let account = try self.acmeAccount(order.accountID, node: node) else {
+            throw AuthorityError(.notFound, "Account not found: \(order.accountID)")
+        }
         guard account.status == "valid" else { throw AuthorityError.refused("Request refused: the account is \(account.status)") }
         guard order.serial == nil else { throw AuthorityError.refused("Request refused: the order has its certificate already") }
         guard order.status == "ready" else { throw AuthorityError.refused("Request refused: the order is \(order.status), not ready") }
@@ -101,7 +108,9 @@ extension Commit {
     }
 
     public mutating func deactivateAccount(_ id: String) throws {
-        guard var account = try self.store.acmeAccount(id, node: try self.owner()) else { throw AuthorityError(.notFound, "Account not found: \(id)") }
+        guard var account = try self.store.acmeAccount(id, node: try self.owner()) else {
+            throw AuthorityError(.notFound, "Account not found: \(id)")
+        }
         account.status = "deactivated"
         try self.set(account)
     }

@@ -34,9 +34,12 @@ extension Commit {
     public mutating func setProfile(_ profile: CertificateProfile, mustExist: Bool, in authority: Authority) throws {
         let standing = self.state.profiles[profile.name]
         if mustExist, standing == nil { throw AuthorityError(.profileNotFound, profile.name) }
-        if !mustExist, standing != nil { throw AuthorityError.refused("Profile already exists: \(profile.name); change it with update_profile") }
+        if !mustExist, standing != nil {
+            throw AuthorityError.refused("Profile already exists: \(profile.name); change it with update_profile")
+        }
         guard CertificateProfile.aliases[profile.name] == nil else {
-            throw AuthorityError.refused("Request refused: \(profile.name) is an alias of the profile \(CertificateProfile.canonicalName(profile.name))")
+            throw AuthorityError.refused(
+                "Request refused: \(profile.name) is an alias of the profile \(CertificateProfile.canonicalName(profile.name))")
         }
         try self.audit(target: profile.name, detail: "duration \(profile.duration) days")
         do { try authority.profileFolder.store(profile) } catch {
@@ -48,7 +51,9 @@ extension Commit {
     /// Removes a profile that is not built in.
     public mutating func removeProfile(_ name: String, in authority: Authority) throws {
         guard self.state.profiles[name] != nil else { throw AuthorityError(.profileNotFound, name) }
-        guard !CertificateProfile.builtInNames.contains(name) else { throw AuthorityError.refused("Request refused: the profile \(name) is built in") }
+        guard !CertificateProfile.builtInNames.contains(name) else {
+            throw AuthorityError.refused("Request refused: the profile \(name) is built in")
+        }
         try self.audit(target: name)
         do { try authority.profileFolder.remove(name: name) } catch {
             throw AuthorityError(.storage, "the profile's file could not be removed", cause: String(describing: error))

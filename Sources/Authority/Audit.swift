@@ -108,17 +108,24 @@ private enum AuditChain {
             let records = try page(verified, 1_000)
             guard !records.isEmpty else { break }
             for record in records {
-                guard record.sequence == verified + 1 else { return AuditVerdict(verified: verified, firstBad: verified + 1, fault: "record \(verified + 1) is missing") }
-                guard record.hash == record.chained(to: previous), end.map({ record.sequence != $0.sequence || record.hash == $0.hash }) ?? true else {
+                guard record.sequence == verified + 1 else {
+                    return AuditVerdict(verified: verified, firstBad: verified + 1, fault: "record \(verified + 1) is missing")
+                }
+                guard record.hash == record.chained(to: previous),
+                    end.map({ record.sequence != $0.sequence || record.hash == $0.hash }) ?? true
+                else {
                     return AuditVerdict(
-                        verified: verified, firstBad: record.sequence, fault: "record \(record.sequence) was changed or does not follow the one before it")
+                        verified: verified, firstBad: record.sequence,
+                        fault: "record \(record.sequence) was changed or does not follow the one before it")
                 }
                 previous = record.hash
                 verified += 1
             }
             progress(verified)
         }
-        if let end, verified < end.sequence { return AuditVerdict(verified: verified, firstBad: verified + 1, fault: "the log is cut off after record \(verified)") }
+        if let end, verified < end.sequence {
+            return AuditVerdict(verified: verified, firstBad: verified + 1, fault: "the log is cut off after record \(verified)")
+        }
         return AuditVerdict(verified: verified, firstBad: nil, fault: nil)
     }
 }

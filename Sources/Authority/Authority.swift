@@ -1,7 +1,7 @@
 // The authority: one CA key, one store, the rules between them. It knows no socket, no file and no thread of its own.
 
-import Synchronization
 public import PKI
+import Synchronization
 
 /// The certificate authority.
 ///

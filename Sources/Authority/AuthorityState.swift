@@ -118,7 +118,8 @@ public struct AuthorityState: Sendable {
 extension RegistrationWindow {
     /// Four lines: until, remaining, CN, reason; an empty line stands for nil.
     var stored: String {
-        [self.openUntil.map { String($0.seconds) } ?? "", self.remaining.map { String($0) } ?? "", self.commonName ?? "", self.reason].joined(separator: "\n")
+        [self.openUntil.map { String($0.seconds) } ?? "", self.remaining.map { String($0) } ?? "", self.commonName ?? "", self.reason]
+            .joined(separator: "\n")
     }
 
     init(stored: String) {
@@ -128,6 +129,7 @@ extension RegistrationWindow {
             return
         }
         self.init(
-            openUntil: Int64(lines[0]).map { UnixTime($0) }, remaining: Int(lines[1]), commonName: lines[2].isEmpty ? nil : lines[2], reason: lines[3])
+            openUntil: Int64(lines[0]).map { UnixTime($0) }, remaining: Int(lines[1]), commonName: lines[2].isEmpty ? nil : lines[2],
+            reason: lines[3])
     }
 }

@@ -46,7 +46,9 @@ public struct Commit {
     var auditCount = 0
 
     /// Appends one audit record of this change.
-    public mutating func audit(target: String = "", serial: SerialNumber? = nil, detail: String = "", outcome: AuditRecord.Outcome = .done) throws {
+    public mutating func audit(target: String = "", serial: SerialNumber? = nil, detail: String = "", outcome: AuditRecord.Outcome = .done)
+        throws
+    {
         var record = AuditRecord(
             sequence: self.state.auditSequence + 1, time: self.now, requestID: self.context.id, identity: self.actor.identity,
             proof: self.actor.caller.proofText, task: self.context.task, outcome: outcome, target: Self.printable(target),
@@ -94,7 +96,9 @@ extension Authority {
         do {
             return try self.commitTogether(changes)
         } catch {
-            let failure = (error as? AuthorityError) ?? AuthorityError(.storage, "the store did not take the change", cause: String(describing: error))
+            let failure =
+                (error as? AuthorityError)
+                ?? AuthorityError(.storage, "the store did not take the change", cause: String(describing: error))
             // One by one only where the fault may be one change's: a store that is locked or full would be waited for again and again.
             guard changes.count > 1, failure.code != .storageUnavailable else {
                 return CommitReport(results: changes.map { _ in .failure(failure) }, events: [], wantsCRL: false)

@@ -8,9 +8,9 @@ import Synchronization
 public import X509
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// Signs a message whose parts `deliver` hands to its argument one by one; gives the content of the signature's BIT STRING.
@@ -68,7 +68,8 @@ public struct Issuer: Sendable {
     /// The fingerprint as people compare it: upper case pairs with colons.
     public var displayFingerprint: String {
         let text = Array(self.fingerprint.uppercased().utf8)
-        return stride(from: 0, to: text.count, by: 2).map { String(decoding: text[$0..<min($0 + 2, text.count)], as: UTF8.self) }.joined(separator: ":")
+        return stride(from: 0, to: text.count, by: 2).map { String(decoding: text[$0..<min($0 + 2, text.count)], as: UTF8.self) }.joined(
+            separator: ":")
     }
 
     /// What the CA key signs with when `digest` is asked for.
@@ -79,7 +80,8 @@ public struct Issuer: Sendable {
     /// - Parameters:
     ///   - days: its life; both ends are exact, nothing is backdated but by five minutes.
     public static func selfSigned(
-        subject: PKI.DistinguishedName, key: Certificate.PrivateKey, digest: SignatureDigest, now: UnixTime, days: Int, random: any RandomSource
+        subject: PKI.DistinguishedName, key: Certificate.PrivateKey, digest: SignatureDigest, now: UnixTime, days: Int,
+        random: any RandomSource
     ) throws -> [UInt8] {
         let name = try subject.x509()
         let identifier = SubjectKeyIdentifier(hash: key.publicKey)
@@ -145,7 +147,9 @@ struct CertificateContent {
 
 extension Issuer {
     /// Builds and signs one certificate.
-    func sign(_ content: CertificateContent, serial: SerialNumber, profile: CertificateProfile, extensions cached: ProfileExtensions) throws -> [UInt8] {
+    func sign(_ content: CertificateContent, serial: SerialNumber, profile: CertificateProfile, extensions cached: ProfileExtensions) throws
+        -> [UInt8]
+    {
         var extensions = cached.fixed(for: content.family)
         try extensions.append(Certificate.Extension(SubjectKeyIdentifier(keyIdentifier: content.keyIdentifier[...]), critical: false))
         if !content.names.isEmpty {
@@ -157,7 +161,8 @@ extension Issuer {
             version: .v3, serialNumber: .init(bytes: serial.bytes), publicKey: content.publicKey,
             notValidBefore: Date(timeIntervalSince1970: Double(content.notBefore.seconds)),
             notValidAfter: Date(timeIntervalSince1970: Double(content.notAfter.seconds)), issuer: self.certificate.subject,
-            subject: content.subject, signatureAlgorithm: self.signatureAlgorithm(profile.digest), extensions: extensions, issuerPrivateKey: self.key)
+            subject: content.subject, signatureAlgorithm: self.signatureAlgorithm(profile.digest), extensions: extensions,
+            issuerPrivateKey: self.key)
         var serializer = DER.Serializer()
         try serializer.serialize(certificate)
         return serializer.serializedBytes
@@ -184,9 +189,12 @@ struct ProfileExtensions: Sendable {
         }
     }
 
-    private static func make(_ profile: CertificateProfile, _ family: KeyFamily, _ issuer: Issuer, _ baseURL: String?) throws -> Certificate.Extensions {
+    private static func make(_ profile: CertificateProfile, _ family: KeyFamily, _ issuer: Issuer, _ baseURL: String?) throws
+        -> Certificate.Extensions
+    {
         var extensions = Certificate.Extensions()
-        let constraints: BasicConstraints = profile.isAuthority ? .isCertificateAuthority(maxPathLength: profile.pathLength ?? 0) : .notCertificateAuthority
+        let constraints: BasicConstraints =
+            profile.isAuthority ? .isCertificateAuthority(maxPathLength: profile.pathLength ?? 0) : .notCertificateAuthority
         try extensions.append(Certificate.Extension(constraints, critical: true))
         try extensions.append(Certificate.Extension(Self.keyUsage(profile.keyUsage(for: family)), critical: true))
         if !profile.extendedKeyUsage.isEmpty {
@@ -235,7 +243,9 @@ final class ProfileExtensionCache: Sendable {
     private let entries = Mutex<[String: Entry]>([:])
 
     func extensions(for profile: CertificateProfile, issuer: Issuer, baseURL: String?) throws -> ProfileExtensions {
-        if let entry = self.entries.withLock({ $0[profile.name] }), entry.profile == profile, entry.baseURL == baseURL { return entry.extensions }
+        if let entry = self.entries.withLock({ $0[profile.name] }), entry.profile == profile, entry.baseURL == baseURL {
+            return entry.extensions
+        }
         let made = try ProfileExtensions(profile: profile, issuer: issuer, baseURL: baseURL)
         self.entries.withLock { $0[profile.name] = Entry(profile: profile, baseURL: baseURL, extensions: made) }
         return made
@@ -261,7 +271,9 @@ public enum Publication {
 enum CommonNameHash {
     static func of(_ commonName: String) -> Int64 {
         var hash: UInt64 = 0
-        for byte in SHA256.hash(data: Array(PKI.DistinguishedName.normalised(commonName).utf8)).prefix(8) { hash = hash << 8 | UInt64(byte) }
+        for byte in SHA256.hash(data: Array(PKI.DistinguishedName.normalised(commonName).utf8)).prefix(8) {
+            hash = hash << 8 | UInt64(byte)
+        }
         return Int64(bitPattern: hash)
     }
 }

@@ -53,7 +53,8 @@ extension Authority {
         let profile = try self.profile(name, for: actor, task: task)
         let request = try SigningRequest(pem: csr)
         return try self.prepare(
-            commonName: request.commonName, names: request.names, key: request.key, profile: profile, days: days, actor: actor, owner: actor.nodeID)
+            commonName: request.commonName, names: request.names, key: request.key, profile: profile, days: days, actor: actor,
+            owner: actor.nodeID)
     }
 
     /// As `prepareSigning`, for a CSR that names exactly what the caller allows (ACME).
@@ -61,17 +62,22 @@ extension Authority {
         _ request: SigningRequest, profile: CertificateProfile, actor: Actor
     ) throws -> PreparedCertificate {
         try self.prepare(
-            commonName: request.commonName, names: request.names, key: request.key, profile: profile, days: nil, actor: actor, owner: actor.nodeID)
+            commonName: request.commonName, names: request.names, key: request.key, profile: profile, days: nil, actor: actor,
+            owner: actor.nodeID)
     }
 
     /// Signs a certificate for a key that the CA made.
     ///
     /// - Parameter keepsKey: whether the key goes into the node's folder, so that no live certificate of that name may exist.
-    public func prepareGenerating(_ request: NamedRequest, key pair: SubjectKeyPair, keepsKey: Bool, actor: Actor, task: String) throws -> PreparedCertificate {
+    public func prepareGenerating(_ request: NamedRequest, key pair: SubjectKeyPair, keepsKey: Bool, actor: Actor, task: String) throws
+        -> PreparedCertificate
+    {
         let profile = try self.profile(request.profile, for: actor, task: task)
         let prepared = try self.prepare(
-            commonName: request.commonName, names: request.names, key: try SubjectPublicKey(subjectPublicKeyInfo: pair.subjectPublicKeyInfo),
-            profile: profile, days: request.days, actor: actor, owner: actor.nodeID, mustBeNew: true, keptKey: keepsKey ? pair.privateKeyPEM : nil)
+            commonName: request.commonName, names: request.names,
+            key: try SubjectPublicKey(subjectPublicKeyInfo: pair.subjectPublicKeyInfo),
+            profile: profile, days: request.days, actor: actor, owner: actor.nodeID, mustBeNew: true,
+            keptKey: keepsKey ? pair.privateKeyPEM : nil)
         try self.store.read { try $0.checkNew(prepared, now: self.clock.now) }
         return prepared
     }
@@ -104,7 +110,8 @@ extension Authority {
         guard !profile.isAuthority || !actor.signsForOthers(task) || actor.node?.profiles?.contains(profile.name) ?? false else {
             throw AuthorityError(
                 .notAuthorised,
-                "\(task) needs the operator (ca-ctl) for the profile \(profile.name), since a Registration Authority signs for others; or: ca-ctl node limit \(actor.node?.commonName ?? "") --profiles \(profile.name),…")
+                "\(task) needs the operator (ca-ctl) for the profile \(profile.name), since a Registration Authority signs for others; or: ca-ctl node limit \(actor.node?.commonName ?? "") --profiles \(profile.name),…"
+            )
         }
         return profile
     }
@@ -122,7 +129,9 @@ extension Authority {
         commonName given: String?, names given2: [AlternativeName], profile: CertificateProfile, actor: Actor
     ) throws -> (subject: PKI.DistinguishedName, commonName: String?, names: [AlternativeName]) {
         let rules = NameRules(profile: profile, rules: self.rules, actor: actor)
-        guard profile.altnames || given2.isEmpty else { throw AuthorityError.refused("Request refused: the profile \(profile.name) takes no alternative names") }
+        guard profile.altnames || given2.isEmpty else {
+            throw AuthorityError.refused("Request refused: the profile \(profile.name) takes no alternative names")
+        }
         try rules.check(given2)
         var names: [AlternativeName] = []
         for name in given2 where !names.contains(name) { names.append(name) }
@@ -135,7 +144,9 @@ extension Authority {
             }
         }
         guard let commonName else {
-            guard !names.isEmpty else { throw AuthorityError.refused("Request refused: the CSR names nothing: it has neither a CN nor alternative names") }
+            guard !names.isEmpty else {
+                throw AuthorityError.refused("Request refused: the CSR names nothing: it has neither a CN nor alternative names")
+            }
             return (PKI.DistinguishedName([]), nil, names)
         }
         try rules.check(commonName: commonName)
@@ -165,31 +176,38 @@ extension Authority {
         let now = self.clock.now
         let end = min(now.advanced(byDays: try self.days(days, of: profile)), self.issuer.notAfter)
         return try self.sign(
-            subject: subject, x509Subject: try subject.x509(), commonName: commonName, names: names, key: key, profile: profile, notAfter: end,
+            subject: subject, x509Subject: try subject.x509(), commonName: commonName, names: names, key: key, profile: profile,
+            notAfter: end,
             now: now, owner: owner, mustBeNew: mustBeNew, keptKey: keptKey, keyIsKept: keptKey != nil)
     }
 
     private func sign(
-        subject: PKI.DistinguishedName, x509Subject: X509.DistinguishedName, commonName: String?, names: [AlternativeName], key: SubjectPublicKey,
+        subject: PKI.DistinguishedName, x509Subject: X509.DistinguishedName, commonName: String?, names: [AlternativeName],
+        key: SubjectPublicKey,
         profile: CertificateProfile, notAfter: UnixTime, now: UnixTime, owner: NodeID?, mustBeNew: Bool, keptKey: [UInt8]?, keyIsKept: Bool
     ) throws -> PreparedCertificate {
         guard now < self.issuer.notAfter, now >= self.issuer.notBefore else {
-            throw AuthorityError.refused("Request refused: the CA certificate is not valid now (\(self.issuer.notBefore.rfc3339) to \(self.issuer.notAfter.rfc3339)); check the clock")
+            throw AuthorityError.refused(
+                "Request refused: the CA certificate is not valid now (\(self.issuer.notBefore.rfc3339) to \(self.issuer.notAfter.rfc3339)); check the clock"
+            )
         }
         guard subject != self.issuer.name else { throw AuthorityError.refused("Request refused: the subject is the CA's own name") }
         guard key.hash != self.issuer.keyHash else { throw AuthorityError.refused("Request refused: the key is the CA's own") }
         let notBefore = max(now.advanced(bySeconds: -self.rules.backdating), self.issuer.notBefore)
         let content = CertificateContent(
-            subject: x509Subject, subjectIsEmpty: subject.isEmpty, publicKey: key.publicKey, keyIdentifier: key.identifier, family: key.family, names: names, notBefore: notBefore,
+            subject: x509Subject, subjectIsEmpty: subject.isEmpty, publicKey: key.publicKey, keyIdentifier: key.identifier,
+            family: key.family, names: names, notBefore: notBefore,
             notAfter: notAfter)
         let serial = self.nextSerial(now)
         let der = try self.issuer.sign(content, serial: serial, profile: profile, extensions: try self.extensions(for: profile))
         let record = CertificateRecord(
-            serial: serial, subject: subject.isEmpty ? "" : subject.slashNotation, commonName: commonName ?? "", profile: profile.name, node: owner,
+            serial: serial, subject: subject.isEmpty ? "" : subject.slashNotation, commonName: commonName ?? "", profile: profile.name,
+            node: owner,
             notBefore: notBefore, notAfter: notAfter, issuedAt: now, keyIsKept: keyIsKept, der: der)
         return PreparedCertificate(
             record: record, commonNameHash: CommonNameHash.of(commonName ?? ""), subject: subject, names: names, keyHash: key.hash,
-            needs: Self.privilegedProfiles.contains(profile.name) || profile.isAuthority ? .admin : .node, mustBeNew: mustBeNew, keptKey: keptKey)
+            needs: Self.privilegedProfiles.contains(profile.name) || profile.isAuthority ? .admin : .node, mustBeNew: mustBeNew,
+            keptKey: keptKey)
     }
 
     // MARK: Renewing
@@ -202,7 +220,8 @@ extension Authority {
         let certificate = try Self.parse(old.der)
         let key = try SubjectPublicKey(subjectPublicKeyInfo: Self.publicKeyInfo(of: certificate))
         guard profile.allows(curve: key.curve, rsaBits: key.rsaBits) else {
-            throw AuthorityError.refused("Request refused: the profile \(profile.name) no longer allows this kind of key; ask with a new key")
+            throw AuthorityError.refused(
+                "Request refused: the profile \(profile.name) no longer allows this kind of key; ask with a new key")
         }
         let names = try certificate.extensions.subjectAlternativeNames?.compactMap { AlternativeName($0) } ?? []
         // A renewal is a new issuance: names that were blocked or limited since are refused.
@@ -212,8 +231,10 @@ extension Authority {
         let now = self.clock.now
         let end = min(now.advanced(byDays: try self.days(days, of: profile)), self.issuer.notAfter)
         return try self.sign(
-            subject: PKI.DistinguishedName(certificate.subject), x509Subject: certificate.subject, commonName: old.commonName.isEmpty ? nil : old.commonName,
-            names: names, key: key, profile: profile, notAfter: end, now: now, owner: old.node, mustBeNew: false, keptKey: nil, keyIsKept: old.keyIsKept)
+            subject: PKI.DistinguishedName(certificate.subject), x509Subject: certificate.subject,
+            commonName: old.commonName.isEmpty ? nil : old.commonName,
+            names: names, key: key, profile: profile, notAfter: end, now: now, owner: old.node, mustBeNew: false, keptKey: nil,
+            keyIsKept: old.keyIsKept)
     }
 
     static func parse(_ der: [UInt8]) throws -> Certificate {
@@ -242,7 +263,8 @@ extension Commit {
     /// - Parameter detail: what the audit record says beside profile and name.
     public mutating func record(_ prepared: PreparedCertificate, in authority: Authority, detail: String = "") throws {
         guard self.actor.role >= prepared.needs else {
-            throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(prepared.needs.text) for the profile \(prepared.record.profile)")
+            throw AuthorityError(
+                .notAuthorised, "\(self.context.task) needs \(prepared.needs.text) for the profile \(prepared.record.profile)")
         }
         try self.insert(prepared, in: authority, detail: detail)
     }
@@ -267,7 +289,9 @@ extension Commit {
     /// The checks of `record`, without writing.
     mutating func check(_ prepared: PreparedCertificate, in authority: Authority) throws {
         if let allowed = self.actor.node?.profiles, !self.actor.isAdmin, !allowed.contains(prepared.record.profile) {
-            throw AuthorityError(.notAuthorised, "\(self.context.task) needs a node that may ask for the profile \(prepared.record.profile) (ca-ctl node limit)")
+            throw AuthorityError(
+                .notAuthorised,
+                "\(self.context.task) needs a node that may ask for the profile \(prepared.record.profile) (ca-ctl node limit)")
         }
         if self.actor.node?.names != nil, let profile = self.state.profiles[prepared.record.profile] {
             let nameRules = NameRules(profile: profile, rules: self.rules, actor: self.actor)
@@ -280,7 +304,8 @@ extension Commit {
         let reservation = self.state.reservation(of: prepared.subject)
         if reservation.isReserved, !self.actor.isAdmin || self.actor.signsForOthers(self.context.task) {
             guard let owner = reservation.owner, owner == self.actor.node?.id else {
-                throw AuthorityError(.notAuthorised, "\(self.context.task) needs \(Role.admin.text) for the name of a node or admin: \(prepared.subject)")
+                throw AuthorityError(
+                    .notAuthorised, "\(self.context.task) needs \(Role.admin.text) for the name of a node or admin: \(prepared.subject)")
             }
         }
         // A worker has looked at all of them; what came since is among the newest.

@@ -132,7 +132,8 @@ public struct Node: Sendable, Equatable {
     public var state: State
 
     public init(
-        id: NodeID, commonName: String, subject: String, binding: Binding?, profile: String, profiles: [String]? = nil, names: [NamePattern]? = nil,
+        id: NodeID, commonName: String, subject: String, binding: Binding?, profile: String, profiles: [String]? = nil,
+        names: [NamePattern]? = nil,
         serial: SerialNumber?, notAfter: UnixTime?, registeredAt: UnixTime, origin: Origin, state: State
     ) {
         self.id = id
@@ -162,7 +163,10 @@ public struct Token: Sendable, Equatable {
     /// The first eight hexadecimal digits of the hash: enough to name it, useless to whoever reads it.
     public var id: String
     public var hash: [UInt8]
-    public enum Kind: String, Sendable { case standing, oneTime = "one-time" }
+    public enum Kind: String, Sendable {
+        case standing
+        case oneTime = "one-time"
+    }
     public var kind: Kind
     /// The CN it may register; nil for any.
     public var commonName: String?

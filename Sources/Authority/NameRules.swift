@@ -13,7 +13,9 @@ struct NameRules {
 
     /// - Throws: `refused` with the first name that may not be certified, and why.
     func check(_ names: [AlternativeName]) throws {
-        guard names.count <= Self.maximumNames else { throw AuthorityError.refused("Request refused: more than \(Self.maximumNames) alternative names") }
+        guard names.count <= Self.maximumNames else {
+            throw AuthorityError.refused("Request refused: more than \(Self.maximumNames) alternative names")
+        }
         for name in names {
             if let fault = name.fault { throw AuthorityError.refused("Request refused: '\(name.value)': \(fault)") }
             try self.checkBlocked(name)
@@ -30,13 +32,17 @@ struct NameRules {
         for scalar in commonName.unicodeScalars where Self.isForbidden(scalar) {
             throw AuthorityError.refused("Request refused: the common name has a control or direction character")
         }
-        guard DistinguishedName.normalised(commonName) == DistinguishedName.normalised(commonName).trimmingSpaces, commonName.trimmingSpaces == commonName else {
+        guard DistinguishedName.normalised(commonName) == DistinguishedName.normalised(commonName).trimmingSpaces,
+            commonName.trimmingSpaces == commonName
+        else {
             throw AuthorityError.refused("Request refused: the common name begins or ends with a space")
         }
         if HostName.isHostName(commonName) {
             try self.checkBlocked(.dns(HostName.folded(commonName)))
             try self.checkLimits(.dns(HostName.folded(commonName)))
-        } else if commonName.utf8.contains(UInt8(ascii: "@")), let at = commonName.lastIndex(of: "@"), HostName.isHostName(String(commonName[at...].dropFirst())) {
+        } else if commonName.utf8.contains(UInt8(ascii: "@")), let at = commonName.lastIndex(of: "@"),
+            HostName.isHostName(String(commonName[at...].dropFirst()))
+        {
             try self.checkBlocked(.email(commonName))
             try self.checkLimits(.email(commonName))
         } else {
@@ -47,9 +53,12 @@ struct NameRules {
                 throw AuthorityError.refused("Request refused: '\(commonName)': \(fault)")
             }
             guard !commonName.utf8.contains(UInt8(ascii: "*")) else {
-                throw AuthorityError.refused("Request refused: '\(commonName)': a wildcard may only be the whole first label of a host name")
+                throw AuthorityError.refused(
+                    "Request refused: '\(commonName)': a wildcard may only be the whole first label of a host name")
             }
-            guard self.profile.permits(otherName: commonName), self.nodePermits(literally: commonName) else { throw self.outsideLimits(commonName) }
+            guard self.profile.permits(otherName: commonName), self.nodePermits(literally: commonName) else {
+                throw self.outsideLimits(commonName)
+            }
         }
     }
 
@@ -93,7 +102,9 @@ struct NameRules {
         case .uri(let value):
             profileAgrees = self.profile.permits(otherName: value)
             // A URI is its host's, whatever stands behind it.
-            nodeAgrees = self.nodePermits(literally: value) || (Self.host(ofURI: value).map { host in limits?.contains { $0.matches(host) } ?? true } ?? false)
+            nodeAgrees =
+                self.nodePermits(literally: value)
+                || (Self.host(ofURI: value).map { host in limits?.contains { $0.matches(host) } ?? true } ?? false)
         }
         guard profileAgrees, nodeAgrees else { throw self.outsideLimits(name.value) }
     }

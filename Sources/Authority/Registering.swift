@@ -59,21 +59,27 @@ extension Authority {
         try state.checkWindow(request.commonName, now: now)
         let allowed = self.rules.registrationProfiles
         guard allowed.contains(request.profile) else {
-            throw AuthorityError.refused("Request refused: registration is open for the profiles \(allowed.joined(separator: ", ")) alone (registration.profiles)")
+            throw AuthorityError.refused(
+                "Request refused: registration is open for the profiles \(allowed.joined(separator: ", ")) alone (registration.profiles)")
         }
         if case .plainAddress(let address) = caller.proof, !caller.isConfidential {
-            guard let listed = self.rules.fixedNodes[address], DistinguishedName.normalised(listed) == DistinguishedName.normalised(request.commonName) else {
+            guard let listed = self.rules.fixedNodes[address],
+                DistinguishedName.normalised(listed) == DistinguishedName.normalised(request.commonName)
+            else {
                 throw AuthorityError.refused(
-                    "Request refused: \(address) is no loopback address, and the configuration's list 'nodes' (with security: plain) does not give it to \(request.commonName)")
+                    "Request refused: \(address) is no loopback address, and the configuration's list 'nodes' (with security: plain) does not give it to \(request.commonName)"
+                )
             }
         }
         if case .plainAddress = caller.proof, !caller.isConfidential, request.csr == nil, !self.rules.acceptSeedInClear {
             throw AuthorityError.refused(
-                "Request refused: without a csr the answer would carry a private key over a network in clear; send a csr, or register through CURVE or loopback")
+                "Request refused: without a csr the answer would carry a private key over a network in clear; send a csr, or register through CURVE or loopback"
+            )
         }
         try state.checkFree(request.commonName, binding: caller.binding, proof: proof, now: now)
         return try self.checkGenerating(
-            NamedRequest(commonName: request.commonName, profile: request.profile, names: request.names), actor: self.registering(caller), task: "register")
+            NamedRequest(commonName: request.commonName, profile: request.profile, names: request.names), actor: self.registering(caller),
+            task: "register")
     }
 
     /// While it registers, a node acts with the right to the profile that the window gives.
@@ -109,10 +115,13 @@ extension AuthorityState {
 
     func checkWindow(_ commonName: String, now: UnixTime) throws {
         guard self.window.isOpen(at: now) else {
-            throw AuthorityError(.registrationClosed, "Registration is closed (\(self.window.closedReason(at: now))); on the CA's host run: ca-ctl registrar open")
+            throw AuthorityError(
+                .registrationClosed,
+                "Registration is closed (\(self.window.closedReason(at: now))); on the CA's host run: ca-ctl registrar open")
         }
         if let only = self.window.commonName, DistinguishedName.normalised(only) != DistinguishedName.normalised(commonName) {
-            throw AuthorityError(.registrationClosed, "Registration is open for another name; on the CA's host run: ca-ctl registrar open --cn NAME")
+            throw AuthorityError(
+                .registrationClosed, "Registration is open for another name; on the CA's host run: ca-ctl registrar open --cn NAME")
         }
     }
 
@@ -121,7 +130,9 @@ extension AuthorityState {
         if let node = self.node(commonName: commonName), node.isLive(at: now) {
             var mayReplace = false
             if case .curve? = node.binding, node.binding == binding { mayReplace = true }
-            if case .token(let hash) = proof, let token = self.tokens[hash], token.kind == .oneTime, token.commonName != nil { mayReplace = true }
+            if case .token(let hash) = proof, let token = self.tokens[hash], token.kind == .oneTime, token.commonName != nil {
+                mayReplace = true
+            }
             guard mayReplace else {
                 throw AuthorityError.refused(
                     "Node already registered: \(node.commonName); to move it run on the CA's host: ca-ctl node rebind \(node.commonName)")
@@ -131,7 +142,8 @@ extension AuthorityState {
             DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName)
         {
             throw AuthorityError.refused(
-                "Request refused: \(binding.text) already belongs to the node \(holder.commonName); to free it run on the CA's host: ca-ctl node remove \(holder.commonName)")
+                "Request refused: \(binding.text) already belongs to the node \(holder.commonName); to free it run on the CA's host: ca-ctl node remove \(holder.commonName)"
+            )
         }
     }
 }
@@ -165,7 +177,8 @@ extension Commit {
 
         let earlier = try self.makeRoom(for: request.commonName, binding: caller.binding)
         var node = Node(
-            id: earlier?.id ?? NodeID(0), commonName: request.commonName, subject: prepared.record.subject, binding: caller.binding, profile: request.profile,
+            id: earlier?.id ?? NodeID(0), commonName: request.commonName, subject: prepared.record.subject, binding: caller.binding,
+            profile: request.profile,
             profiles: earlier?.profiles, names: earlier?.names, serial: prepared.record.serial, notAfter: prepared.record.notAfter,
             registeredAt: self.now, origin: earlier?.origin ?? .registered, state: .live)
         if earlier == nil {
@@ -182,7 +195,9 @@ extension Commit {
         self.actor = stranger
         try self.audit(
             target: prepared.record.subject, serial: prepared.record.serial,
-            detail: "node \(node.commonName) registered with \(proof.text), profile \(request.profile), bound to \(caller.binding?.text ?? "nothing")")
+            detail:
+                "node \(node.commonName) registered with \(proof.text), profile \(request.profile), bound to \(caller.binding?.text ?? "nothing")"
+        )
         return node
     }
 
@@ -192,17 +207,22 @@ extension Commit {
         // Who may follow a live node has been settled; one whose certificate has expired is nobody's to follow here.
         if let holder = self.state.node(commonName: prepared.record.commonName), holder.isLive(at: self.now),
             DistinguishedName.parse(holder.subject) == prepared.subject
-        { return }
+        {
+            return
+        }
         if case .token(let hash) = proof, let token = self.state.tokens[hash], token.kind == .oneTime, token.commonName != nil { return }
         throw AuthorityError.refused(
-            "Request refused: \(prepared.subject) is the name of a listed admin; on the CA's host run: ca-ctl registrar open --cn \(prepared.record.commonName)")
+            "Request refused: \(prepared.subject) is the name of a listed admin; on the CA's host run: ca-ctl registrar open --cn \(prepared.record.commonName)"
+        )
     }
 
     /// Ends nodes whose certificates have expired and who stand in the way of a new one.
     ///
     /// - Returns: the node of this CN that the new registration goes on with: what it owns stays its own.
     private mutating func makeRoom(for commonName: String, binding: Binding?) throws -> Node? {
-        if let binding, let holder = self.state.node(bound: binding), DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName) {
+        if let binding, let holder = self.state.node(bound: binding),
+            DistinguishedName.normalised(holder.commonName) != DistinguishedName.normalised(commonName)
+        {
             try self.end(holder)
         }
         guard let earlier = self.state.node(commonName: commonName) else { return nil }
@@ -237,8 +257,11 @@ extension Commit {
         let token = Token(hash: tokenHash, kind: .oneTime, commonName: commonName, expiresAt: until)
         try self.store.set(token)
         self.state.set(token)
-        try self.set(RegistrationWindow(openUntil: until, remaining: remaining, commonName: commonName, reason: "opened at \(self.now.rfc3339)"))
-        try self.audit(target: commonName ?? "", detail: "open until \(until.rfc3339), \(remaining.map { "\($0) left" } ?? "any number"), token \(token.id)")
+        try self.set(
+            RegistrationWindow(openUntil: until, remaining: remaining, commonName: commonName, reason: "opened at \(self.now.rfc3339)"))
+        try self.audit(
+            target: commonName ?? "",
+            detail: "open until \(until.rfc3339), \(remaining.map { "\($0) left" } ?? "any number"), token \(token.id)")
     }
 
     /// Opens the window for those who hold the standing token.
@@ -272,7 +295,9 @@ extension Commit {
     /// Revokes the token whose id (the start of its hash) is given.
     public mutating func revokeToken(id: String) throws {
         let matching = self.state.tokens.values.filter { $0.id == id.lowercased() }
-        guard var token = matching.first, matching.count == 1 else { throw AuthorityError(.notFound, "Token not found: \(id); see: ca-ctl token list") }
+        guard var token = matching.first, matching.count == 1 else {
+            throw AuthorityError(.notFound, "Token not found: \(id); see: ca-ctl token list")
+        }
         token.isRevoked = true
         try self.store.set(token)
         self.state.set(token)
@@ -304,7 +329,8 @@ extension Commit {
         try self.state.checkFree(commonName, binding: binding, proof: .seed, now: self.now)
         if let expired = try self.makeRoom(for: commonName, binding: binding) { try self.end(expired) }
         var node = Node(
-            id: NodeID(0), commonName: commonName, subject: DistinguishedName([.init(.commonName, commonName)]).slashNotation, binding: binding, profile: "ra",
+            id: NodeID(0), commonName: commonName, subject: DistinguishedName([.init(.commonName, commonName)]).slashNotation,
+            binding: binding, profile: "ra",
             serial: nil, notAfter: nil, registeredAt: self.now, origin: .manual, state: .live)
         node.id = try self.store.insert(node)
         self.state.set(node)
@@ -322,7 +348,9 @@ extension Commit {
         self.state.set(node)
         try self.audit(
             target: commonName,
-            detail: "profiles \(node.profiles?.joined(separator: " ") ?? "all"), names \(names?.map(\.description).joined(separator: " ") ?? "all")")
+            detail:
+                "profiles \(node.profiles?.joined(separator: " ") ?? "all"), names \(names?.map(\.description).joined(separator: " ") ?? "all")"
+        )
     }
 
     /// Moves a node to another address or key.
@@ -339,7 +367,9 @@ extension Commit {
 
     /// The live node with this CN.
     public func liveNode(_ commonName: String) throws -> Node {
-        guard let node = self.state.node(commonName: commonName) else { throw AuthorityError(.notFound, "Node not found: \(commonName); see: ca-ctl node list") }
+        guard let node = self.state.node(commonName: commonName) else {
+            throw AuthorityError(.notFound, "Node not found: \(commonName); see: ca-ctl node list")
+        }
         return node
     }
 
@@ -348,7 +378,9 @@ extension Commit {
         let node = try self.liveNode(commonName)
         if let serial = node.serial, let certificate = try self.store.certificate(serial) {
             let status = CertificateStatus(certificate: certificate, revocation: try self.store.revocation(serial))
-            if status.isLive(at: self.now) || status.revocation?.reason == .certificateHold { try self.revoke(status, reason: .cessationOfOperation) }
+            if status.isLive(at: self.now) || status.revocation?.reason == .certificateHold {
+                try self.revoke(status, reason: .cessationOfOperation)
+            }
         }
         try self.end(node)
     }

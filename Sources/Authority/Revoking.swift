@@ -25,7 +25,9 @@ extension Commit {
     mutating func revoke(_ target: CertificateStatus, reason: CRLReason) throws {
         let certificate = target.certificate
         if let standing = target.revocation {
-            let replaces = standing.reason == .certificateHold ? reason != .certificateHold : reason == .keyCompromise && standing.reason != .keyCompromise
+            let replaces =
+                standing.reason == .certificateHold
+                ? reason != .certificateHold : reason == .keyCompromise && standing.reason != .keyCompromise
             guard replaces else {
                 try self.audit(target: certificate.subject, serial: certificate.serial, detail: "already revoked: \(standing.reason.name)")
                 return
@@ -58,7 +60,8 @@ extension Commit {
         let compromises: Set<CRLReason> = [.keyCompromise, .cACompromise, .aACompromise]
         if targets.isEmpty, self.rules.release == .any, !compromises.contains(reason), !newest.certificate.isDeleted { targets = [newest] }
         guard !targets.isEmpty else {
-            throw AuthorityError.refused("Request refused: \(selector.text) is revoked for \(reason.name); only certificateHold can be released")
+            throw AuthorityError.refused(
+                "Request refused: \(selector.text) is revoked for \(reason.name); only certificateHold can be released")
         }
         for target in targets { try self.release(target) }
     }
@@ -67,7 +70,9 @@ extension Commit {
         guard let revocation = target.revocation else { return }
         let certificate = target.certificate
         try self.store.removeRevocation(certificate.serial)
-        if var node = self.state.nodes.values.first(where: { $0.serial == certificate.serial && $0.state == .revoked }), self.mayLiveAgain(node) {
+        if var node = self.state.nodes.values.first(where: { $0.serial == certificate.serial && $0.state == .revoked }),
+            self.mayLiveAgain(node)
+        {
             node.state = .live
             try self.store.update(node)
             self.state.set(node)
@@ -90,7 +95,9 @@ extension Commit {
         let node = self.deletableNode(selector, certificates: found)
         guard !found.isEmpty || node != nil else { throw AuthorityError(.certificateNotFound, selector.text) }
         for entry in found {
-            if entry.isLive(at: self.now) || entry.revocation?.reason == .certificateHold { try self.revoke(entry, reason: .cessationOfOperation) }
+            if entry.isLive(at: self.now) || entry.revocation?.reason == .certificateHold {
+                try self.revoke(entry, reason: .cessationOfOperation)
+            }
             try self.store.markDeleted(entry.certificate.serial)
             try self.audit(target: entry.certificate.subject, serial: entry.certificate.serial, detail: "taken out of the inventory")
         }
@@ -102,9 +109,15 @@ extension Commit {
     }
 
     private func deletableNode(_ selector: Selector, certificates: [CertificateStatus]) -> Node? {
-        for entry in certificates { if let node = self.state.nodes.values.first(where: { $0.serial == entry.certificate.serial && $0.state != .deleted }) { return node } }
+        for entry in certificates {
+            if let node = self.state.nodes.values.first(where: { $0.serial == entry.certificate.serial && $0.state != .deleted }) {
+                return node
+            }
+        }
         guard case .serial = selector else {
-            guard let commonName = selector.commonName, let node = self.state.node(commonName: commonName), node.serial == nil else { return nil }
+            guard let commonName = selector.commonName, let node = self.state.node(commonName: commonName), node.serial == nil else {
+                return nil
+            }
             if case .name(let name) = selector, PKI.DistinguishedName.parse(node.subject) != name { return nil }
             return node
         }
@@ -126,7 +139,8 @@ extension StoreReader {
     /// The serial numbers that `revoke` means, newest first; all are this actor's.
     func revocationTargets(_ selector: Selector, reason: CRLReason, for actor: Actor, now: UnixTime) throws -> [SerialNumber] {
         guard reason != .removeFromCRL else {
-            throw AuthorityError(.invalidParameter, "Invalid reason parameter: removeFromCRL is no reason to revoke (RFC 5280 5.3.1); use unrevoke")
+            throw AuthorityError(
+                .invalidParameter, "Invalid reason parameter: removeFromCRL is no reason to revoke (RFC 5280 5.3.1); use unrevoke")
         }
         var newest: SerialNumber?
         var targets: [SerialNumber] = []
@@ -134,7 +148,8 @@ extension StoreReader {
             if newest == nil { newest = status.certificate.serial }
             if status.isLiveOrHeld(at: now) { targets.append(status.certificate.serial) }
             guard targets.count <= 1_000 else {
-                throw AuthorityError.refused("Request refused: more than 1000 live certificates of this name; revoke by serial (list_nodes shows them)")
+                throw AuthorityError.refused(
+                    "Request refused: more than 1000 live certificates of this name; revoke by serial (list_nodes shows them)")
             }
             return true
         }

@@ -61,7 +61,9 @@ extension StoreReader {
     /// Calls `body` with each certificate that `selector` means, newest first, until it returns false.
     func forEachCertificate(_ selector: Selector, for actor: Actor, _ body: (CertificateStatus) throws -> Bool) throws {
         if case .serial(let serial) = selector {
-            guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else { return }
+            guard let certificate = try self.certificate(serial), actor.owns(certificate.node) || actor.node?.serial == serial else {
+                return
+            }
             _ = try body(CertificateStatus(certificate: certificate, revocation: try self.revocation(serial)))
             return
         }
@@ -70,7 +72,9 @@ extension StoreReader {
         }
         try self.forEachCertificate(commonName: commonName) { status in
             let certificate = status.certificate
-            let isMeant = !certificate.isDeleted && (actor.owns(certificate.node) || actor.node?.serial == certificate.serial) && selector.matches(certificate)
+            let isMeant =
+                !certificate.isDeleted && (actor.owns(certificate.node) || actor.node?.serial == certificate.serial)
+                && selector.matches(certificate)
             return isMeant ? try body(status) : true
         }
     }

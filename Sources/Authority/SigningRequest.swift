@@ -65,11 +65,14 @@ struct SigningRequest: Sendable {
             return try ASN1ObjectIdentifier(derEncoded: oid)
         }
         guard let known = Self.algorithms[identifier] else {
-            if Self.brokenDigests.contains(identifier) { throw AuthorityError.refused("Request refused: a signature with MD5 or SHA-1 proves nothing; sign the CSR with SHA-256") }
+            if Self.brokenDigests.contains(identifier) {
+                throw AuthorityError.refused("Request refused: a signature with MD5 or SHA-1 proves nothing; sign the CSR with SHA-256")
+            }
             throw AuthorityError(.csr, "the signature algorithm \(identifier) is not supported")
         }
         let bits = try ASN1BitString(derEncoded: signature)
-        guard bits.paddingBits == 0, key.publicKey.isValidSignature(bits.bytes, for: information.encodedBytes, signatureAlgorithm: known) else {
+        guard bits.paddingBits == 0, key.publicKey.isValidSignature(bits.bytes, for: information.encodedBytes, signatureAlgorithm: known)
+        else {
             throw AuthorityError(.csr, "the signature does not verify with the request's own key")
         }
     }
@@ -87,12 +90,18 @@ struct SigningRequest: Sendable {
 
     /// The subject alternative names of an extensionRequest attribute (RFC 2985 5.4.2); all other attributes and extensions are ignored.
     private static func names(inAttributes node: ASN1Node) throws -> [AlternativeName] {
-        guard case .constructed(let attributes) = node.content else { throw ASN1Error.invalidASN1Object(reason: "the attributes are no set") }
+        guard case .constructed(let attributes) = node.content else {
+            throw ASN1Error.invalidASN1Object(reason: "the attributes are no set")
+        }
         for attribute in attributes {
             let value: ASN1Node? = try DER.sequence(attribute, identifier: .sequence) { nodes in
-                guard let typeNode = nodes.next(), let values = nodes.next() else { throw ASN1Error.invalidASN1Object(reason: "an attribute has two parts") }
+                guard let typeNode = nodes.next(), let values = nodes.next() else {
+                    throw ASN1Error.invalidASN1Object(reason: "an attribute has two parts")
+                }
                 while nodes.next() != nil {}
-                guard try ASN1ObjectIdentifier(derEncoded: typeNode) == [1, 2, 840, 113_549, 1, 9, 14], case .constructed(let set) = values.content else { return nil }
+                guard try ASN1ObjectIdentifier(derEncoded: typeNode) == [1, 2, 840, 113_549, 1, 9, 14],
+                    case .constructed(let set) = values.content
+                else { return nil }
                 return Array(set).first
             }
             guard let value, case .constructed(let extensions) = value.content else { continue }
@@ -101,7 +110,8 @@ struct SigningRequest: Sendable {
                 guard candidate.oid == [2, 5, 29, 17] else { continue }
                 return try SubjectAlternativeNames(candidate).map { general in
                     guard let name = AlternativeName(general) else {
-                        throw AuthorityError.refused("Request refused: alternative names are DNS, IP, email or URI; the request has another kind")
+                        throw AuthorityError.refused(
+                            "Request refused: alternative names are DNS, IP, email or URI; the request has another kind")
                     }
                     return name
                 }
@@ -136,7 +146,9 @@ struct SubjectPublicKey: Sendable {
     /// - Throws: `refused` for keys that are weak or of a kind that is not certified, `csr` for what is no key.
     init(node: ASN1Node) throws {
         let (algorithm, parameters, bits) = try DER.sequence(node, identifier: .sequence) { nodes in
-            guard let identifier = nodes.next(), let bits = nodes.next() else { throw ASN1Error.invalidASN1Object(reason: "the key has two parts") }
+            guard let identifier = nodes.next(), let bits = nodes.next() else {
+                throw ASN1Error.invalidASN1Object(reason: "the key has two parts")
+            }
             let (oid, parameters) = try DER.sequence(identifier, identifier: .sequence) { nodes in
                 guard let oid = nodes.next() else { throw ASN1Error.invalidASN1Object(reason: "the key has no algorithm") }
                 return (try ASN1ObjectIdentifier(derEncoded: oid), nodes.next())
@@ -173,7 +185,9 @@ struct SubjectPublicKey: Sendable {
     }
 
     /// The one encoding that this CA gives a key, whatever notation it came in, and the content of its BIT STRING.
-    private static func encoded(_ key: Certificate.PublicKey, from node: ASN1Node, point: ArraySlice<UInt8>) throws -> (whole: ArraySlice<UInt8>, bits: ArraySlice<UInt8>) {
+    private static func encoded(_ key: Certificate.PublicKey, from node: ASN1Node, point: ArraySlice<UInt8>) throws -> (
+        whole: ArraySlice<UInt8>, bits: ArraySlice<UInt8>
+    ) {
         // An uncompressed point on a named curve has no other encoding of this length; to serialise it again costs a conversion of the point.
         if point.first == 4, [91, 120, 158].contains(node.encodedBytes.count) { return (node.encodedBytes, point) }
         var serializer = DER.Serializer()
@@ -195,14 +209,18 @@ struct SubjectPublicKey: Sendable {
     /// Modulus and exponent of an RSA key (RFC 8017 A.1.1); NIST SP 800-56B asks for an odd exponent of at least 65537.
     private static func checkRSA(_ bytes: ArraySlice<UInt8>) throws -> Int {
         let (modulus, exponent) = try DER.sequence(try DER.parse(bytes), identifier: .sequence) { nodes in
-            guard let modulus = nodes.next(), let exponent = nodes.next() else { throw ASN1Error.invalidASN1Object(reason: "an RSA key has two numbers") }
+            guard let modulus = nodes.next(), let exponent = nodes.next() else {
+                throw ASN1Error.invalidASN1Object(reason: "an RSA key has two numbers")
+            }
             return (try ArraySlice<UInt8>(derEncoded: modulus), try ArraySlice<UInt8>(derEncoded: exponent))
         }
         let significant = modulus.drop { $0 == 0 }
         guard let first = significant.first else { throw AuthorityError(.csr, "the RSA modulus is zero") }
         let bits = significant.count * 8 - first.leadingZeroBitCount
         guard bits >= 2_048 else { throw AuthorityError.refused("Request refused: the RSA key has \(bits) bits; 2048 or more are needed") }
-        guard bits <= 16_384 else { throw AuthorityError.refused("Request refused: the RSA key has \(bits) bits; at most 16384 are accepted") }
+        guard bits <= 16_384 else {
+            throw AuthorityError.refused("Request refused: the RSA key has \(bits) bits; at most 16384 are accepted")
+        }
         let value = exponent.drop { $0 == 0 }
         guard let last = value.last, last & 1 == 1 else { throw AuthorityError.refused("Request refused: the RSA exponent is even") }
         guard value.count > 3 || (value.count == 3 && !value.lexicographicallyPrecedes([1, 0, 1])) else {

@@ -40,7 +40,8 @@ final class CoreOperations: Operations {
             .init(
                 "listeners",
                 .object([
-                    .init("host", .string(self.opened.configuration.host.description)), .init("port", .integer(self.opened.configuration.port)),
+                    .init("host", .string(self.opened.configuration.host.description)),
+                    .init("port", .integer(self.opened.configuration.port)),
                     .init("registrar_port", .integer(self.opened.configuration.registrarPort)),
                 ])),
         ])
@@ -58,7 +59,9 @@ final class CoreOperations: Operations {
             _ = try processing.commitAndWait(
                 Change(context, needs: .local) { commit in
                     do {
-                        try commit.reload(rules: Rules(configuration), profiles: try folder.load(baseSubject: authority.issuer.name.baseSubject), in: authority)
+                        try commit.reload(
+                            rules: Rules(configuration), profiles: try folder.load(baseSubject: authority.issuer.name.baseSubject),
+                            in: authority)
                     } catch let error as SettingsError {
                         throw AuthorityError(.invalidParameter, error.oneLine)
                     }
@@ -66,7 +69,9 @@ final class CoreOperations: Operations {
                 })
             let profiles = authority.state.profiles
             self.pool.keep(Set(profiles.values.map(\.keyType)))
-            return .object([.init("profiles", .integer(profiles.count)), .init("warnings", .array(configuration.warnings.map { .string($0) }))])
+            return .object([
+                .init("profiles", .integer(profiles.count)), .init("warnings", .array(configuration.warnings.map { .string($0) })),
+            ])
         } catch let error as SettingsError {
             throw Refusal(.invalidParameter, error.oneLine)
         }
@@ -92,7 +97,9 @@ enum ProfileTree {
         case .bool(let flag): return .bool(flag)
         case .string(let text): return .string(text)
         case .number:
-            guard let number = json.integerValue.flatMap({ Int(exactly: $0) }) else { throw Refusal(.invalidParameter, "Invalid profile parameter: numbers are whole") }
+            guard let number = json.integerValue.flatMap({ Int(exactly: $0) }) else {
+                throw Refusal(.invalidParameter, "Invalid profile parameter: numbers are whole")
+            }
             return .int(number)
         case .array(let elements): return .list(try elements.map { Setting(try self.value($0)) })
         case .object(let members):

@@ -9,7 +9,7 @@ import Settings
 import Supervised
 import Synchronization
 import Tasks
-import Threads
+internal import Threads
 import UPKIProtocol
 import ZeroMQ
 
@@ -28,7 +28,11 @@ public enum CoreService {
         let running = try RunningCore(opened, runDirectory: runDirectory, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(
-            "serving", metadata: ["run_dir": "\(runDirectory)", "ca": "\(opened.authority.issuer.name)", "fingerprint": "\(opened.authority.issuer.displayFingerprint)"])
+            "serving",
+            metadata: [
+                "run_dir": "\(runDirectory)", "ca": "\(opened.authority.issuer.name)",
+                "fingerprint": "\(opened.authority.issuer.displayFingerprint)",
+            ])
         while signals.wait() == .reload {
             notifier.reloading()
             do {
@@ -91,7 +95,8 @@ private final class RunningCore: Sendable {
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
         let inFlight = InFlight()
         let processing = Processing(
-            services: services, work: self.work, changes: self.changes, jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs], outbox: self.outbox,
+            services: services, work: self.work, changes: self.changes, jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs],
+            outbox: self.outbox,
             inFlight: inFlight, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
         publisher.attach(processing)
         self.operations.attach(processing)
@@ -126,7 +131,8 @@ private final class RunningCore: Sendable {
         }
         guard let outcome = bound.take(upTo: 1).first, outcome == nil else {
             self.stop()
-            throw CoreError("The sockets in \(runDirectory) cannot be made: \(failed.text ?? "unknown"); give another --run-dir or stop who holds it")
+            throw CoreError(
+                "The sockets in \(runDirectory) cannot be made: \(failed.text ?? "unknown"); give another --run-dir or stop who holds it")
         }
     }
 
@@ -185,7 +191,9 @@ private final class RunningCore: Sendable {
         guard let pause = try? Mailbox<Bool>() else { return }
         while !self.stopFlag.isSet {
             _ = pause.take(upTo: 1, into: &stopped, within: 500_000_000)
-            do { try self.opened.store.checkpoint() } catch { log.warning("a checkpoint of the store failed", metadata: ["cause": "\(error)"]) }
+            do { try self.opened.store.checkpoint() } catch {
+                log.warning("a checkpoint of the store failed", metadata: ["cause": "\(error)"])
+            }
         }
     }
 

@@ -4,9 +4,8 @@ import Authority
 import CAKeys
 import DurableFiles
 import PKI
-public import UPKIProtocol
-
 import SQLiteStore
+public import UPKIProtocol
 
 public enum KeyExport {
     /// The key, certificate and CA certificate of a CN whose key is kept here.
@@ -15,7 +14,8 @@ public enum KeyExport {
     public static func node(_ commonName: String, pkcs12: Bool, password: String?, from directory: DataDirectory) throws -> [UInt8] {
         let folder = directory.nodes + "/" + NodeDirectories.folderName(commonName)
         guard DataDirectory.exists(folder + "/key.pem") else {
-            throw CoreError("No key is kept for '\(commonName)'; keys stay here only for certificates made by 'ca-ctl cert issue' or the task generate")
+            throw CoreError(
+                "No key is kept for '\(commonName)'; keys stay here only for certificates made by 'ca-ctl cert issue' or the task generate")
         }
         var key = try PrivateFile.read(folder + "/key.pem")
         defer { wipe(&key) }
@@ -23,7 +23,8 @@ public enum KeyExport {
         let chain = Array(PEM.encode(try OpenedAuthority.readCertificate(directory), label: "CERTIFICATE").utf8)
         guard pkcs12 else { return key + certificate + chain }
         guard let password, !password.isEmpty else { throw CoreError("PKCS#12 needs a password, by standard input") }
-        return try CAKeys.pkcs12(keyPEM: key, certificatePEM: certificate, chainPEM: chain, password: Array(password.utf8), friendlyName: commonName)
+        return try CAKeys.pkcs12(
+            keyPEM: key, certificatePEM: certificate, chainPEM: chain, password: Array(password.utf8), friendlyName: commonName)
     }
 
     /// The standing token of the CA that a seed made.

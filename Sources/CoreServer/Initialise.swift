@@ -6,8 +6,8 @@ import DurableFiles
 import Glibc
 public import Logging
 import PKI
-import Settings
 import SQLiteStore
+import Settings
 public import UPKIProtocol
 import X509
 
@@ -57,11 +57,13 @@ public enum Initialise {
         try self.begin(directory)
 
         var configuration = try self.configuration(request, directory)
+        if configuration.seedInFile != nil { try self.checkRewritable(directory) }
         let clock = SystemClock()
         let material = try self.material(request, configuration, directory, log, clock: clock)
         for warning in material.warnings { log.warning("\(warning)") }
         try self.write(material, directory, configuration)
-        let issuer = try Issuer(der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
+        let issuer = try Issuer(
+            der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
         let profiles = CertificateProfile.builtIns(baseSubject: issuer.name.baseSubject)
         for profile in profiles where !DataDirectory.exists("\(directory.profiles)/\(profile.name).yml") {
             try ProfileDirectory(root: directory.profiles).store(profile)
@@ -86,9 +88,21 @@ public enum Initialise {
         guard parts.isEmpty else {
             let missing = [directory.certificate, directory.database].filter { !DataDirectory.exists($0) }
             throw CoreError(
-                "\(directory.path) holds a part of a CA (\(parts.joined(separator: ", "))), but not \(missing.joined(separator: " and ")); restore it from a backup: init would destroy the rest")
+                "\(directory.path) holds a part of a CA (\(parts.joined(separator: ", "))), but not \(missing.joined(separator: " and ")); restore it from a backup: init would destroy the rest"
+            )
         }
         try DurableFile.write([], to: directory.unfinished, mode: 0o600)
+    }
+
+    /// A seed in the configuration is accepted only where it can be taken out again; found out before anything is made from it.
+    private static func checkRewritable(_ directory: DataDirectory) throws {
+        guard let bytes = try SettingsFile.read(directory.configuration) else { return }
+        _ = try Configuration.textWithoutSeed(bytes, file: "ca.config.yml")
+        do { try DurableFile.write(bytes, to: directory.configuration, mode: 0o600) } catch {
+            throw CoreError(
+                "ca.config.yml holds a seed and cannot be written again without it (\(error)); make it writable, or take the line out and give the same seed with --seed-file"
+            )
+        }
     }
 
     /// The CA is there for good: to be called once what `run` returned has been shown, the seed above all.
@@ -110,7 +124,9 @@ public enum Initialise {
         var prefix = ""
         for part in path.split(separator: "/").dropLast() {
             prefix += "/" + part
-            if mkdir(prefix, 0o755) != 0, errno != EEXIST { throw CoreError("Cannot create \(prefix): \(String(cString: strerror(errno)))") }
+            if mkdir(prefix, 0o755) != 0, errno != EEXIST {
+                throw CoreError("Cannot create \(prefix): \(String(cString: strerror(errno)))")
+            }
         }
     }
 
@@ -118,7 +134,8 @@ public enum Initialise {
         if !DataDirectory.exists(directory.configuration) {
             let type = try request.keyType.map { try self.keyType($0) } ?? .ecP256
             let text = Configuration.defaultText(
-                company: request.company ?? self.company(request.subject) ?? "uPKI", keyType: Configuration.AuthorityKeyType(rawValue: type.rawValue) ?? .ecP256)
+                company: request.company ?? self.company(request.subject) ?? "uPKI",
+                keyType: Configuration.AuthorityKeyType(rawValue: type.rawValue) ?? .ecP256)
             try DurableFile.write(Array(text.utf8), to: directory.configuration, mode: 0o600)
         }
         return try OpenedAuthority.readConfiguration(directory)
@@ -156,30 +173,41 @@ public enum Initialise {
         _ request: InitialiseRequest, _ configuration: Configuration, _ directory: DataDirectory, _ log: Logger, clock: SystemClock
     ) throws -> Material {
         if let keyPEM = request.authorityKeyPEM, let certificatePEM = request.authorityCertificatePEM {
-            guard request.seed == nil, configuration.seedInFile == nil else { throw CoreError("A CA is either imported or made from a seed; leave one of them out") }
-            guard configuration.keyStorage != .seed else { throw CoreError("key_storage: seed needs a CA made from a seed, not an imported one") }
+            guard request.seed == nil, configuration.seedInFile == nil else {
+                throw CoreError("A CA is either imported or made from a seed; leave one of them out")
+            }
+            guard configuration.keyStorage != .seed else {
+                throw CoreError("key_storage: seed needs a CA made from a seed, not an imported one")
+            }
             log.info("checking the key and certificate to import")
             let imported = try ImportedAuthority.check(
                 keyPEM: Array(keyPEM.utf8), certificatePEM: Array(certificatePEM.utf8), password: request.password.map { Array($0.utf8) },
                 now: clock.now.seconds)
             return Material(
                 key: imported.key, certificate: imported.certificateDER, auditKey: try CAKey.generate(.ed25519),
-                curveSecrets: try CurvePort.allCases.map { ($0, try SecretSource.bytes(32)) }, token: try RegistrationToken.random(), isDerived: false,
-                madeSeed: nil, warnings: ["what this CA issued or revoked before the import is not known here"], keyAtRest: try self.atRest(imported.key, configuration))
+                curveSecrets: try CurvePort.allCases.map { ($0, try SecretSource.bytes(32)) }, token: try RegistrationToken.random(),
+                isDerived: false,
+                madeSeed: nil, warnings: ["what this CA issued or revoked before the import is not known here"],
+                keyAtRest: try self.atRest(imported.key, configuration))
         }
-        guard request.authorityKeyPEM == nil, request.authorityCertificatePEM == nil else { throw CoreError("An import needs both the CA's key and its certificate") }
+        guard request.authorityKeyPEM == nil, request.authorityCertificatePEM == nil else {
+            throw CoreError("An import needs both the CA's key and its certificate")
+        }
         let given = request.seed ?? configuration.seedInFile?.text
         let seed = try given.map { try Seed(text: $0, allowWeak: request.allowsWeakSeed) } ?? Seed.random()
         log.info("deriving keys from the seed")
         let root = try SeedRoot(seed)
-        let type = try request.keyType.map { try self.keyType($0) } ?? configuration.keyType.flatMap { KeyType(rawValue: $0.rawValue) } ?? .ecP256
+        let type =
+            try request.keyType.map { try self.keyType($0) } ?? configuration.keyType.flatMap { KeyType(rawValue: $0.rawValue) } ?? .ecP256
         if type.rawValue.hasPrefix("rsa") { log.info("deriving an RSA key; this takes some seconds") }
         let key = try root.caKey(type, generation: 0)
         let subject = try self.subject(request, configuration)
         let certificate = try Issuer.selfSigned(
-            subject: subject, key: try key.certificatePrivateKey(), digest: configuration.digest, now: clock.now, days: self.authorityDays, random: SystemRandom())
+            subject: subject, key: try key.certificatePrivateKey(), digest: configuration.digest, now: clock.now, days: self.authorityDays,
+            random: SystemRandom())
         return Material(
-            key: key, certificate: certificate, auditKey: try root.auditKey(), curveSecrets: try CurvePort.allCases.map { ($0, try root.curveSecret($0, 0)) },
+            key: key, certificate: certificate, auditKey: try root.auditKey(),
+            curveSecrets: try CurvePort.allCases.map { ($0, try root.curveSecret($0, 0)) },
             token: try root.registrationToken(0), isDerived: true, madeSeed: given == nil ? seed.revealed() : nil,
             warnings: given == nil ? [] : ["if this seed made a CA before: what that one issued or revoked is not known here"],
             keyAtRest: try self.atRest(key, configuration))
@@ -187,7 +215,9 @@ public enum Initialise {
 
     private static func subject(_ request: InitialiseRequest, _ configuration: Configuration) throws -> PKI.DistinguishedName {
         guard let text = request.subject else {
-            return PKI.DistinguishedName([.init(.organization, configuration.company), .init(.commonName, configuration.company + " Root CA")])
+            return PKI.DistinguishedName([
+                .init(.organization, configuration.company), .init(.commonName, configuration.company + " Root CA"),
+            ])
         }
         guard let name = PKI.DistinguishedName.parse(text), !name.isEmpty, (try? name.x509()) != nil else {
             throw CoreError("--subject is a distinguished name such as \"/C=FR/O=Org/CN=Org Root CA\"; '\(text)' is none")
@@ -233,14 +263,18 @@ public enum Initialise {
             try writer.set(.keyOrigin, material.isDerived ? "derived" : "imported")
         }
         let authority = try Authority(
-            issuer: issuer, store: store, rules: Rules(try OpenedAuthority.readConfiguration(directory)), profiles: [], clock: clock, random: SystemRandom(),
+            issuer: issuer, store: store, rules: Rules(try OpenedAuthority.readConfiguration(directory)), profiles: [], clock: clock,
+            random: SystemRandom(),
             nodeFolders: NodeDirectories(root: directory.nodes), profileFolder: ProfileDirectory(root: directory.profiles))
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
         let token = material.token
         let isDerived = material.isDerived
         let warnings = material.warnings
         let plan = try self.commit(authority, context) { commit in
-            try commit.audit(target: issuer.name.slashNotation, detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)" + warnings.map { "; \($0)" }.joined())
+            try commit.audit(
+                target: issuer.name.slashNotation,
+                detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)"
+                    + warnings.map { "; \($0)" }.joined())
             try commit.rotateStandingToken(number: 0, hash: Authority.hash(token: token))
             let end = commit.now.advanced(bySeconds: Self.windowSeconds)
             try commit.openWindow(until: end, reason: "opened by init")
@@ -252,8 +286,12 @@ public enum Initialise {
         try store.close()
     }
 
-    private static func commit<Value: Sendable>(_ authority: Authority, _ context: RequestContext, _ body: @escaping @Sendable (inout Commit) throws -> Value) throws -> Value {
-        guard let result = authority.commit([Change(context, needs: .local, run: body)]).results.first else { throw CoreError("the store did not answer") }
+    private static func commit<Value: Sendable>(
+        _ authority: Authority, _ context: RequestContext, _ body: @escaping @Sendable (inout Commit) throws -> Value
+    ) throws -> Value {
+        guard let result = authority.commit([Change(context, needs: .local, run: body)]).results.first else {
+            throw CoreError("the store did not answer")
+        }
         return try result.get()
     }
 
@@ -277,7 +315,9 @@ public enum Initialise {
                 return try Certificate.PublicKey(derEncoded: key) == certificate.publicKey
             }
             guard gives else {
-                throw CoreError("The seed contradicts the CA in \(directory.path), which was not made from it; give its own seed, or another --data-dir")
+                throw CoreError(
+                    "The seed contradicts the CA in \(directory.path), which was not made from it; give its own seed, or another --data-dir"
+                )
             }
             if configuration.seedInFile != nil {
                 try OpenedAuthority.removeSeed(from: directory)
@@ -287,7 +327,8 @@ public enum Initialise {
         let subject = PKI.DistinguishedName(certificate.subject)
         var members: [JSON.Member] = [
             .init("created", false), .init("data_dir", .string(directory.path)), .init("subject", .string(subject.slashNotation)),
-            .init("fingerprint", .string(Fingerprint.display(der))), .init("not_after", .string(UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970)).rfc3339)),
+            .init("fingerprint", .string(Fingerprint.display(der))),
+            .init("not_after", .string(UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970)).rfc3339)),
             .init("key_type", .string(AuthorityKeyMatch.name(certificate.publicKey))),
         ]
         if let wanted = request.subject.flatMap({ PKI.DistinguishedName.parse($0) }), wanted != subject {
@@ -300,7 +341,8 @@ public enum Initialise {
 
     private static func description(_ issuer: Issuer, _ type: KeyType?, created: Bool, _ directory: DataDirectory) -> [JSON.Member] {
         [
-            .init("created", .bool(created)), .init("data_dir", .string(directory.path)), .init("subject", .string(issuer.name.slashNotation)),
+            .init("created", .bool(created)), .init("data_dir", .string(directory.path)),
+            .init("subject", .string(issuer.name.slashNotation)),
             .init("fingerprint", .string(issuer.displayFingerprint)), .init("not_after", .string(issuer.notAfter.rfc3339)),
             .init("key_type", .string(type?.rawValue ?? "unknown")),
         ]

@@ -6,7 +6,7 @@ import Logging
 import PKI
 import RevocationFormats
 import Synchronization
-import Threads
+internal import Threads
 import UPKIProtocol
 import ZeroMQ
 
@@ -144,8 +144,10 @@ struct InputOutput: Sendable {
                 header = try InternalLink.RequestHeader(decoding: message.parts[1])
             } catch {
                 if error.code == .otherVersion, let id = InternalLink.requestID(of: message.parts[1]) {
-                    let refusal = Refusal(.invalidRequest, "This ca-core speaks link version \(InternalLink.version); upgrade both programs to one version")
-                    try self.send([connection, InternalLink.AnswerHeader(kind: .refusedVersion, id: id).encoded, Answer.frame(refusal)], on: socket)
+                    let refusal = Refusal(
+                        .invalidRequest, "This ca-core speaks link version \(InternalLink.version); upgrade both programs to one version")
+                    try self.send(
+                        [connection, InternalLink.AnswerHeader(kind: .refusedVersion, id: id).encoded, Answer.frame(refusal)], on: socket)
                 }
                 continue
             }
@@ -160,7 +162,9 @@ struct InputOutput: Sendable {
                 continue
             }
             guard channel != .admin || Self.mayOperate(peer) else {
-                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))))
+                self.outbox.post(
+                    .answer(
+                        route, frame: Answer.frame(Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))))
                 continue
             }
             let caller = Caller(proof: Self.proof(header.identity, peer: peer), channel: channel)
@@ -221,9 +225,11 @@ struct InputOutput: Sendable {
             let now = self.authority.clock.now
             let isOpen = window.isOpen(at: now)
             return .object([
-                .init("event", "window"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)), .init("open", .bool(isOpen)),
+                .init("event", "window"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
+                .init("open", .bool(isOpen)),
                 .init("until", isOpen ? window.openUntil.map { .integer($0.seconds) } ?? .null : .null),
-                .init("remaining", window.remaining.map { .integer($0) } ?? .null), .init("cn", window.commonName.map { .string($0) } ?? .null),
+                .init("remaining", window.remaining.map { .integer($0) } ?? .null),
+                .init("cn", window.commonName.map { .string($0) } ?? .null),
                 .init("reason", .string(isOpen ? window.reason : window.closedReason(at: now))),
             ])
         }

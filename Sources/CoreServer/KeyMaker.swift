@@ -5,7 +5,7 @@ import CAKeys
 import PKI
 import Synchronization
 import Tasks
-import Threads
+internal import Threads
 import UPKIProtocol
 
 /// Keys for subjects: elliptic curves at once, RSA from a pool that the key maker fills while it is idle.
@@ -70,7 +70,9 @@ final class SeedVerifier: SeedChecks {
     func admit(_ caller: Caller) throws {
         let now = self.opened.authority.clock.now
         // A clock that went back locks nobody out for longer than the longest wait.
-        guard let end = self.guesses.withLock({ $0[Self.place(caller)]?.notBefore }), end > now, end <= now.advanced(bySeconds: Self.longestWait) else { return }
+        guard let end = self.guesses.withLock({ $0[Self.place(caller)]?.notBefore }), end > now,
+            end <= now.advanced(bySeconds: Self.longestWait)
+        else { return }
         let wait = end.seconds - now.seconds
         throw AuthorityError(.refused, "Invalid registration seed: too many wrong seeds from here; wait \(wait) s")
     }
@@ -105,7 +107,9 @@ final class SeedVerifier: SeedChecks {
         guard self.opened.authority.state.keyIsDerived else { return try RegistrationToken.random() }
         guard let seed else { throw Refusal(.missingParameter, "Missing seed parameter: this CA's token is derived from its seed") }
         guard try self.opened.gives(seed: seed) else { throw AuthorityError(.invalidSeed, "") }
-        guard let index = UInt32(exactly: number) else { throw Refusal(.requestRefused, "Request refused: no further token can be derived") }
+        guard let index = UInt32(exactly: number) else {
+            throw Refusal(.requestRefused, "Request refused: no further token can be derived")
+        }
         return try SeedRoot(try Seed(text: seed, allowWeak: true)).registrationToken(index)
     }
 

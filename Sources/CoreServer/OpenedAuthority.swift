@@ -7,8 +7,8 @@ import DurableFiles
 import Glibc
 public import Logging
 import PKI
-public import Settings
 import SQLiteStore
+public import Settings
 import X509
 
 /// An authority with the files it lives in.
@@ -34,9 +34,13 @@ public final class OpenedAuthority: Sendable {
     ///   contradicts the store, a bad configuration with file and line.
     public static func open(_ directory: DataDirectory, seedFile: String?, log: Logger) throws -> OpenedAuthority {
         try PrivateDirectory.check(directory.path)
-        guard directory.isInitialised else { throw CoreError("There is no CA in \(directory.path); make one with: ca-ctl init --data-dir \(directory.path)") }
+        guard directory.isInitialised else {
+            throw CoreError("There is no CA in \(directory.path); make one with: ca-ctl init --data-dir \(directory.path)")
+        }
         let lock = try DurableFile.lock(directory: directory.path)
-        for folder in [directory.path, directory.profiles, directory.nodes, directory.published] { try DurableFile.removeLeftovers(in: folder) }
+        for folder in [directory.path, directory.profiles, directory.nodes, directory.published] {
+            try DurableFile.removeLeftovers(in: folder)
+        }
         let configuration = try Self.readConfiguration(directory)
         for warning in configuration.warnings { log.warning("\(warning)") }
 
@@ -49,7 +53,8 @@ public final class OpenedAuthority: Sendable {
         let store = try SQLiteStore(path: directory.database)
         let issuer = try Issuer(der: certificate, key: try key.certificatePrivateKey(), signParts: key.partsSigner)
         let authority = try Authority(
-            issuer: issuer, store: store, rules: Rules(configuration), profiles: try ProfileDirectory(root: directory.profiles).load(baseSubject: issuer.name.baseSubject),
+            issuer: issuer, store: store, rules: Rules(configuration),
+            profiles: try ProfileDirectory(root: directory.profiles).load(baseSubject: issuer.name.baseSubject),
             clock: SystemClock(), random: SystemRandom(), nodeFolders: NodeDirectories(root: directory.nodes),
             profileFolder: ProfileDirectory(root: directory.profiles))
         let opened = OpenedAuthority(authority: authority, configuration: configuration, directory: directory, store: store, lock: lock)
@@ -58,11 +63,14 @@ public final class OpenedAuthority: Sendable {
     }
 
     static func readConfiguration(_ directory: DataDirectory) throws -> Configuration {
-        try Configuration.load(try SettingsFile.read(directory.configuration), file: "ca.config.yml", environment: [:], flags: ConfigurationFlags())
+        try Configuration.load(
+            try SettingsFile.read(directory.configuration), file: "ca.config.yml", environment: [:], flags: ConfigurationFlags())
     }
 
     static func readCertificate(_ directory: DataDirectory) throws -> [UInt8] {
-        guard let bytes = try SettingsFile.read(directory.certificate), let der = PEM.decodeFirst(String(decoding: bytes, as: UTF8.self), labels: ["CERTIFICATE"]) else {
+        guard let bytes = try SettingsFile.read(directory.certificate),
+            let der = PEM.decodeFirst(String(decoding: bytes, as: UTF8.self), labels: ["CERTIFICATE"])
+        else {
             throw CoreError("\(directory.certificate) holds no certificate in PEM; restore it from a backup")
         }
         return der
@@ -103,7 +111,8 @@ public final class OpenedAuthority: Sendable {
     private func takeSeedOutOfConfiguration(_ log: Logger) throws {
         guard let seed = self.configuration.seedInFile else { return }
         guard try self.gives(seed: seed.text) else {
-            throw CoreError("ca.config.yml: the seed is not the one this CA was made with; remove the entry, or start in the right data directory")
+            throw CoreError(
+                "ca.config.yml: the seed is not the one this CA was made with; remove the entry, or start in the right data directory")
         }
         try Self.removeSeed(from: self.directory)
         log.notice("the seed was taken out of ca.config.yml")
@@ -114,7 +123,8 @@ public final class OpenedAuthority: Sendable {
         do {
             try DurableFile.write(try Configuration.textWithoutSeed(bytes, file: "ca.config.yml"), to: directory.configuration, mode: 0o600)
         } catch let error as DurableFileError {
-            throw CoreError("The seed cannot be taken out of ca.config.yml (\(error)); remove the line 'seed:' by hand, or make the file writable")
+            throw CoreError(
+                "The seed cannot be taken out of ca.config.yml (\(error)); remove the line 'seed:' by hand, or make the file writable")
         }
     }
 

@@ -6,7 +6,7 @@ import Logging
 import PKI
 import Synchronization
 import Tasks
-import Threads
+internal import Threads
 import UPKIProtocol
 
 /// What workers, writer and job threads share.
@@ -21,6 +21,7 @@ final class Processing: Sendable {
     let log: Logger
     private let prefix: String
     private let counter = Atomic<UInt64>(0)
+    private let drops = Mutex<(second: UInt64, count: Int)>((0, 0))
 
     /// A relay answers `Busy` after 3.5 s; a request that old is not begun any more.
     private static let oldest: UInt64 = 3_400_000_000
@@ -29,7 +30,8 @@ final class Processing: Sendable {
     private static let gathering: UInt64 = 1_000_000
 
     init(
-        services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>], outbox: Mailbox<Outgoing>,
+        services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>],
+        outbox: Mailbox<Outgoing>,
         inFlight: InFlight, instance: String, wantsList: @escaping @Sendable () -> Void, log: Logger
     ) {
         self.services = services
@@ -66,7 +68,7 @@ final class Processing: Sendable {
     private func takeUp(_ incoming: Incoming) {
         defer { self.inFlight.leave() }
         guard !Self.isTooOld(incoming.arrival) else {
-            self.log.warning("a request waited too long and was dropped; its client was told that the CA is busy")
+            self.dropped()
             return
         }
         let id = self.nextRequestID()
@@ -78,9 +80,26 @@ final class Processing: Sendable {
             let found = try TaskTable.task(request.task, on: incoming.caller.channel)
             self.log.debug("request", metadata: ["request": "\(id)", "task": "\(request.task)", "proof": "\(incoming.caller.proofText)"])
             task = found
-            self.go(on: try found.start(request, context: context, services: self.services), context: context, route: incoming.route, arrival: incoming.arrival)
+            self.go(
+                on: try found.start(request, context: context, services: self.services), context: context, route: incoming.route,
+                arrival: incoming.arrival)
         } catch {
             self.refuse(error, context: context, route: incoming.route, isAudited: task?.changes ?? false)
+        }
+    }
+
+    /// Counts a request that came too late, and says so once a second: under a flood the log must not be the next victim.
+    private func dropped() {
+        let second = MonotonicTime.now.nanoseconds / 1_000_000_000
+        let count = self.drops.withLock { drops -> Int? in
+            drops.count += 1
+            guard drops.second != second else { return nil }
+            defer { drops = (second, 0) }
+            return drops.count
+        }
+        if let count {
+            self.log.warning(
+                "requests waited too long and were dropped; their clients were told that the CA is busy", metadata: ["count": "\(count)"])
         }
     }
 
@@ -98,7 +117,8 @@ final class Processing: Sendable {
         case .elsewhere(let place, let work):
             let job = Job(context: context, route: route, arrival: arrival, work: work)
             if self.jobs[place]?.post(job) != .accepted {
-                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests of this kind wait; try again"))))
+                self.outbox.post(
+                    .answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests of this kind wait; try again"))))
             }
         }
     }
@@ -106,7 +126,9 @@ final class Processing: Sendable {
     /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves.
     private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
         if isAudited, let refusal = error as? AuthorityError, !refusal.isFailure {
-            self.submit(PendingChange(change: Change(context, needs: .anyone) { _ in throw refusal }, completion: .reply(route, requestID: context.id)))
+            self.submit(
+                PendingChange(
+                    change: Change(context, needs: .anyone) { _ in throw refusal }, completion: .reply(route, requestID: context.id)))
         } else {
             self.outbox.post(.answer(route, frame: Answer.frame(self.words(for: error, requestID: context.id, task: context.task))))
         }
@@ -117,7 +139,9 @@ final class Processing: Sendable {
         if let refusal = error as? Refusal { return refusal }
         if let error = error as? AuthorityError {
             if error.isFailure || error.cause != nil {
-                self.log.log(level: error.isFailure ? .error : .debug, "\(error.detail)", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
+                self.log.log(
+                    level: error.isFailure ? .error : .debug, "\(error.detail)",
+                    metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
             }
             return Refusal(error)
         }
@@ -194,7 +218,7 @@ final class Processing: Sendable {
     /// Does one job of a thread of its own.
     func run(_ job: Job) {
         guard !Self.isTooOld(job.arrival) else {
-            self.log.warning("a request for \(job.context.task) waited too long and was dropped; its client was told that the CA is busy")
+            self.dropped()
             return
         }
         do {

@@ -7,7 +7,7 @@ import PKI
 import RevocationFormats
 import Synchronization
 import Tasks
-import Threads
+internal import Threads
 import UPKIProtocol
 
 /// Publishes CRLs; its thread also verifies the audit log and reloads, since those take their time.
@@ -20,6 +20,8 @@ final class Publisher: ListPublisher {
     private let wake: Mailbox<Job>
     /// The answer of `get_crl`, made once for each CRL.
     private let cached = Mutex<[UInt8]?>(nil)
+
+    private let largeAnswers = LargeAnswers()
 
     private static let largestAnswer = 16 << 20
 
@@ -58,7 +60,9 @@ final class Publisher: ListPublisher {
             self.publishIfDue()
         }
         if self.wanted.withLock({ $0 != nil }) {
-            do { try self.publish() } catch { self.log.error("the last CRL could not be published; the next start does it", metadata: ["cause": "\(error)"]) }
+            do { try self.publish() } catch {
+                self.log.error("the last CRL could not be published; the next start does it", metadata: ["cause": "\(error)"])
+            }
         }
         beat.idle()
     }
@@ -118,16 +122,26 @@ final class Publisher: ListPublisher {
                 })
         }
         self.cached.withLock { $0 = nil }
-        self.log.info("published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+        self.log.info(
+            "published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
     }
 
     func published() throws -> [UInt8]? { try self.opened.publishedList() }
 
     func publishedAnswer() throws -> [UInt8]? {
+        guard let answer = try self.cachedAnswer() else { return nil }
+        guard self.largeAnswers.admit(answer.count, at: .now) else {
+            throw Refusal(.busy, "Busy: the CRL is asked for too often; try again, or take it from published/crl.der")
+        }
+        return answer
+    }
+
+    private func cachedAnswer() throws -> [UInt8]? {
         if let answer = self.cached.withLock({ $0 }) { return answer }
         guard let der = try self.opened.publishedList() else { return nil }
         guard der.count / 3 * 4 < Self.largestAnswer else {
-            throw Refusal(.requestRefused, "The CRL has \(der.count) bytes, more than an answer may have (16 MiB); fetch it by HTTP or from published/crl.der")
+            throw Refusal(
+                .requestRefused, "The CRL has \(der.count) bytes, more than an answer may have (16 MiB); take it from published/crl.der")
         }
         let answer = [UInt8(ascii: "\"")] + Base64.encode(der) + [UInt8(ascii: "\"")]
         self.cached.withLock { $0 = answer }

@@ -1,7 +1,7 @@
 // Subject alternative names (RFC 5280 4.2.1.6): the four kinds this CA certifies, how they are recognised and what makes them valid.
 
-public import X509
 import SwiftASN1
+public import X509
 
 /// A subject alternative name of one of the four kinds that this CA certifies.
 public enum AlternativeName: Hashable, Sendable {
@@ -161,7 +161,8 @@ public enum IPAddress {
         guard parts.count == 4 else { return nil }
         var octets: [UInt8] = []
         for part in parts {
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), part.utf8.count == 1 || part.first != "0",
+            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                part.utf8.count == 1 || part.first != "0",
                 let octet = UInt8(part)
             else { return nil }
             octets.append(octet)
@@ -200,7 +201,8 @@ public enum IPAddress {
                 guard mayEndInIPv4, index == parts.count - 1, let four = self.octets4(part) else { return nil }
                 octets += four
             } else {
-                guard (1...4).contains(part.utf8.count), let group = UInt16(part, radix: 16), !part.hasPrefix("+"), !part.hasPrefix("-") else { return nil }
+                guard (1...4).contains(part.utf8.count), let group = UInt16(part, radix: 16), !part.hasPrefix("+"), !part.hasPrefix("-")
+                else { return nil }
                 octets += [UInt8(group >> 8), UInt8(group & 0xff)]
             }
         }

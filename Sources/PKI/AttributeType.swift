@@ -60,7 +60,9 @@ public struct AttributeType: Hashable, Sendable {
             guard part.utf8.count <= 10, part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt(part) else { return nil }
             numbers.append(number)
         }
-        guard numbers[0] <= 2, numbers[0] == 2 || numbers[1] < 40, let oid = try? ASN1ObjectIdentifier(elements: numbers) else { return nil }
+        guard numbers[0] <= 2, numbers[0] == 2 || numbers[1] < 40, let oid = try? ASN1ObjectIdentifier(elements: numbers) else {
+            return nil
+        }
         self.init(oid: oid)
     }
 

@@ -168,7 +168,9 @@ extension DistinguishedName {
                 text += attribute.type.shortName.utf8
                 text.append(UInt8(ascii: "="))
                 for byte in attribute.value.utf8 {
-                    if byte == UInt8(ascii: "/") || byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "+") { text.append(UInt8(ascii: "\\")) }
+                    if byte == UInt8(ascii: "/") || byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "+") {
+                        text.append(UInt8(ascii: "\\"))
+                    }
                     text.append(byte)
                 }
             }

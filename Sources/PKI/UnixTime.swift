@@ -44,7 +44,8 @@ public struct UnixTime: Hashable, Sendable, Comparable {
     /// RFC 3339 in UTC, for example `2026-11-23T15:47:05Z`.
     public var rfc3339: String {
         let (year, month, day, hour, minute, second) = self.civil
-        return "\(Self.pad(year, 4))-\(Self.pad(month, 2))-\(Self.pad(day, 2))T\(Self.pad(hour, 2)):\(Self.pad(minute, 2)):\(Self.pad(second, 2))Z"
+        return
+            "\(Self.pad(year, 4))-\(Self.pad(month, 2))-\(Self.pad(day, 2))T\(Self.pad(hour, 2)):\(Self.pad(minute, 2)):\(Self.pad(second, 2))Z"
     }
 
     private static func pad(_ value: Int, _ width: Int) -> String {

@@ -21,7 +21,8 @@ struct Rows: StoreWriter {
 
     private func certificate(_ row: Row) throws -> CertificateRecord {
         CertificateRecord(
-            serial: try Self.serial(row, 0), subject: row[1], commonName: row[2], profile: row[3], node: (row[4] as Int64?).map { NodeID($0) },
+            serial: try Self.serial(row, 0), subject: row[1], commonName: row[2], profile: row[3],
+            node: (row[4] as Int64?).map { NodeID($0) },
             notBefore: UnixTime(row[5]), notAfter: UnixTime(row[6]), issuedAt: UnixTime(row[7]), isDeleted: row[8], keyIsKept: row[9],
             der: Array(row[10] as Data))
     }
@@ -31,11 +32,14 @@ struct Rows: StoreWriter {
         guard let reason = row[11] as Int64? else { return CertificateStatus(certificate: certificate, revocation: nil) }
         return CertificateStatus(
             certificate: certificate,
-            revocation: Revocation(serial: certificate.serial, reason: try Self.reason(reason), revokedAt: UnixTime(row[12]), notAfter: UnixTime(row[13])))
+            revocation: Revocation(
+                serial: certificate.serial, reason: try Self.reason(reason), revokedAt: UnixTime(row[12]), notAfter: UnixTime(row[13])))
     }
 
     private static func serial(_ row: Row, _ index: Int) throws -> SerialNumber {
-        guard let serial = SerialNumber(bytes: row[index] as Data) else { throw AuthorityError(.storage, "a stored serial number cannot be read") }
+        guard let serial = SerialNumber(bytes: row[index] as Data) else {
+            throw AuthorityError(.storage, "a stored serial number cannot be read")
+        }
         return serial
     }
 
@@ -53,14 +57,17 @@ struct Rows: StoreWriter {
 
     func certificates(commonNameHash: Int64, before: SerialNumber?, limit: Int) throws -> [CertificateStatus] {
         let end = try before.map { try self.position(of: $0) } ?? Int64.max
-        let statement = try self.database.cachedStatement(sql: Self.statusQuery + "WHERE c.name_hash = ? AND c.id < ? ORDER BY c.id DESC LIMIT ?")
+        let statement = try self.database.cachedStatement(
+            sql: Self.statusQuery + "WHERE c.name_hash = ? AND c.id < ? ORDER BY c.id DESC LIMIT ?")
         return try Row.fetchAll(statement, arguments: [commonNameHash, end, limit]).map { try self.status($0) }
     }
 
     /// Where a certificate stands in the order of issue.
     private func position(of serial: SerialNumber) throws -> Int64 {
         let statement = try self.database.cachedStatement(sql: "SELECT id FROM certificate WHERE serial = ?")
-        guard let id = try Int64.fetchOne(statement, arguments: [Data(serial.paddedBytes)]) else { throw AuthorityError(.certificateNotFound, serial.decimal) }
+        guard let id = try Int64.fetchOne(statement, arguments: [Data(serial.paddedBytes)]) else {
+            throw AuthorityError(.certificateNotFound, serial.decimal)
+        }
         return id
     }
 
@@ -93,7 +100,9 @@ struct Rows: StoreWriter {
     }
 
     func markDeleted(_ serial: SerialNumber) throws {
-        try self.database.cachedStatement(sql: "UPDATE certificate SET is_deleted = 1 WHERE serial = ?").execute(arguments: [Data(serial.paddedBytes)])
+        try self.database.cachedStatement(sql: "UPDATE certificate SET is_deleted = 1 WHERE serial = ?").execute(arguments: [
+            Data(serial.paddedBytes)
+        ])
     }
 
     // MARK: Revocations
@@ -108,16 +117,24 @@ struct Rows: StoreWriter {
     func revocationCount() throws -> Int { try Int.fetchOne(self.database.cachedStatement(sql: "SELECT count(*) FROM revocation")) ?? 0 }
 
     func forEachRevocation(_ body: (Revocation) throws -> Void) throws {
-        let rows = try Row.fetchCursor(self.database.cachedStatement(sql: "SELECT serial, reason, revoked_at, not_after FROM revocation ORDER BY serial"))
+        let rows = try Row.fetchCursor(
+            self.database.cachedStatement(sql: "SELECT serial, reason, revoked_at, not_after FROM revocation ORDER BY serial"))
         while let row = try rows.next() {
             try body(
-                Revocation(serial: try Self.serial(row, 0), reason: try Self.reason(row[1]), revokedAt: UnixTime(row[2]), notAfter: UnixTime(row[3])))
+                Revocation(
+                    serial: try Self.serial(row, 0), reason: try Self.reason(row[1]), revokedAt: UnixTime(row[2]),
+                    notAfter: UnixTime(row[3])))
         }
     }
 
     func set(_ revocation: Revocation) throws {
-        try self.database.cachedStatement(sql: "INSERT OR REPLACE INTO revocation (serial, reason, revoked_at, not_after) VALUES (?, ?, ?, ?)").execute(
-            arguments: [Data(revocation.serial.paddedBytes), Int64(revocation.reason.rawValue), revocation.revokedAt.seconds, revocation.notAfter.seconds])
+        try self.database.cachedStatement(
+            sql: "INSERT OR REPLACE INTO revocation (serial, reason, revoked_at, not_after) VALUES (?, ?, ?, ?)"
+        ).execute(
+            arguments: [
+                Data(revocation.serial.paddedBytes), Int64(revocation.reason.rawValue), revocation.revokedAt.seconds,
+                revocation.notAfter.seconds,
+            ])
     }
 
     func removeRevocation(_ serial: SerialNumber) throws {
@@ -125,7 +142,9 @@ struct Rows: StoreWriter {
     }
 
     func isBlocked(keyHash: [UInt8]) throws -> Bool {
-        try Bool.fetchOne(self.database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM blocked_key WHERE hash = ?)"), arguments: [Data(keyHash)]) ?? false
+        try Bool.fetchOne(
+            self.database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM blocked_key WHERE hash = ?)"), arguments: [Data(keyHash)])
+            ?? false
     }
 
     func block(keyHash: [UInt8]) throws {
@@ -135,14 +154,17 @@ struct Rows: StoreWriter {
     // MARK: Nodes, admins, tokens, settings
 
     func nodes() throws -> [Node] {
-        let sql = "SELECT id, common_name, subject, binding, profile, profiles, names, serial, not_after, registered_at, origin, state FROM node ORDER BY id"
+        let sql =
+            "SELECT id, common_name, subject, binding, profile, profiles, names, serial, not_after, registered_at, origin, state FROM node ORDER BY id"
         return try Row.fetchAll(self.database, sql: sql).map { row in
             guard let origin = Node.Origin(rawValue: row[10]), let state = Node.State(rawValue: row[11]) else {
                 throw AuthorityError(.storage, "a stored node cannot be read")
             }
             return Node(
-                id: NodeID(row[0]), commonName: row[1], subject: row[2], binding: (row[3] as String?).flatMap { Binding(text: $0) }, profile: row[4],
-                profiles: (row[5] as String?).map { Self.list($0) }, names: (row[6] as String?).map { Self.list($0).compactMap { NamePattern($0) } },
+                id: NodeID(row[0]), commonName: row[1], subject: row[2], binding: (row[3] as String?).flatMap { Binding(text: $0) },
+                profile: row[4],
+                profiles: (row[5] as String?).map { Self.list($0) },
+                names: (row[6] as String?).map { Self.list($0).compactMap { NamePattern($0) } },
                 serial: (row[7] as Data?).flatMap { SerialNumber(bytes: $0) }, notAfter: (row[8] as Int64?).map { UnixTime($0) },
                 registeredAt: UnixTime(row[9]), origin: origin, state: state)
         }
@@ -203,7 +225,9 @@ struct Rows: StoreWriter {
     }
 
     func set(_ name: StoreSetting, _ value: String) throws {
-        try self.database.cachedStatement(sql: "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)").execute(arguments: [name.rawValue, value])
+        try self.database.cachedStatement(sql: "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)").execute(arguments: [
+            name.rawValue, value,
+        ])
     }
 
     // MARK: ACME
@@ -214,7 +238,8 @@ struct Rows: StoreWriter {
 
     private func accounts(_ condition: String, _ arguments: StatementArguments) throws -> [AcmeAccount] {
         try Row.fetchAll(
-            self.database, sql: "SELECT id, node, jwk, contact, status, created_at FROM acme_account WHERE node = ? " + condition, arguments: arguments
+            self.database, sql: "SELECT id, node, jwk, contact, status, created_at FROM acme_account WHERE node = ? " + condition,
+            arguments: arguments
         ).map { AcmeAccount(id: $0[0], node: NodeID($0[1]), jwk: $0[2], contact: $0[3], status: $0[4], createdAt: $0[5]) }
     }
 
@@ -226,7 +251,9 @@ struct Rows: StoreWriter {
 
     func acmeOrder(_ id: String, node: NodeID) throws -> AcmeOrder? { try self.orders("AND id = ?", [node.rawValue, id]).first }
 
-    func acmeOrders(account: String, node: NodeID) throws -> [AcmeOrder] { try self.orders("AND account = ? ORDER BY id", [node.rawValue, account]) }
+    func acmeOrders(account: String, node: NodeID) throws -> [AcmeOrder] {
+        try self.orders("AND account = ? ORDER BY id", [node.rawValue, account])
+    }
 
     private func orders(_ condition: String, _ arguments: StatementArguments) throws -> [AcmeOrder] {
         let sql = "SELECT id, node, account, identifiers, status, not_before, not_after, serial FROM acme_order WHERE node = ? " + condition
@@ -237,21 +264,26 @@ struct Rows: StoreWriter {
                 return AcmeIdentifier(type: String(parts[0]), value: parts.count > 1 ? String(parts[1]) : "")
             }
             return AcmeOrder(
-                id: row[0], node: NodeID(row[1]), accountID: row[2], identifiers: identifiers, status: row[4], notBefore: row[5], notAfter: row[6],
+                id: row[0], node: NodeID(row[1]), accountID: row[2], identifiers: identifiers, status: row[4], notBefore: row[5],
+                notAfter: row[6],
                 serial: (row[7] as Data?).flatMap { SerialNumber(bytes: $0) })
         }
     }
 
     func set(_ order: AcmeOrder) throws {
         try self.database.execute(
-            sql: "INSERT OR REPLACE INTO acme_order (id, node, account, identifiers, status, not_before, not_after, serial) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            sql:
+                "INSERT OR REPLACE INTO acme_order (id, node, account, identifiers, status, not_before, not_after, serial) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             arguments: [
-                order.id, order.node.rawValue, order.accountID, order.identifiers.map { "\($0.type) \($0.value)" }.joined(separator: "\n"), order.status,
+                order.id, order.node.rawValue, order.accountID, order.identifiers.map { "\($0.type) \($0.value)" }.joined(separator: "\n"),
+                order.status,
                 order.notBefore, order.notAfter, order.serial.map { Data($0.paddedBytes) },
             ])
     }
 
-    func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization? { try self.authorizations("AND id = ?", [node.rawValue, id]).first }
+    func acmeAuthorization(_ id: String, node: NodeID) throws -> AcmeAuthorization? {
+        try self.authorizations("AND id = ?", [node.rawValue, id]).first
+    }
 
     func acmeAuthorizations(order: String, node: NodeID) throws -> [AcmeAuthorization] {
         try self.authorizations("AND order_id = ? ORDER BY id", [node.rawValue, order])
@@ -260,7 +292,8 @@ struct Rows: StoreWriter {
     private func authorizations(_ condition: String, _ arguments: StatementArguments) throws -> [AcmeAuthorization] {
         let sql = "SELECT id, node, order_id, type, value, status FROM acme_authorization WHERE node = ? " + condition
         return try Row.fetchAll(self.database, sql: sql, arguments: arguments).map {
-            AcmeAuthorization(id: $0[0], node: NodeID($0[1]), orderID: $0[2], identifier: AcmeIdentifier(type: $0[3], value: $0[4]), status: $0[5])
+            AcmeAuthorization(
+                id: $0[0], node: NodeID($0[1]), orderID: $0[2], identifier: AcmeIdentifier(type: $0[3], value: $0[4]), status: $0[5])
         }
     }
 
@@ -268,7 +301,8 @@ struct Rows: StoreWriter {
         try self.database.execute(
             sql: "INSERT OR REPLACE INTO acme_authorization (id, node, order_id, type, value, status) VALUES (?, ?, ?, ?, ?, ?)",
             arguments: [
-                authorization.id, authorization.node.rawValue, authorization.orderID, authorization.identifier.type, authorization.identifier.value,
+                authorization.id, authorization.node.rawValue, authorization.orderID, authorization.identifier.type,
+                authorization.identifier.value,
                 authorization.status,
             ])
     }
@@ -278,25 +312,33 @@ struct Rows: StoreWriter {
     private static let auditColumns = "sequence, time, request, identity, proof, task, outcome, target, serial, detail, hash"
 
     private func audit(_ row: Row) throws -> AuditRecord {
-        guard let outcome = AuditRecord.Outcome(rawValue: row[6]) else { throw AuthorityError(.storage, "audit record \(row[0] as Int64) cannot be read") }
+        guard let outcome = AuditRecord.Outcome(rawValue: row[6]) else {
+            throw AuthorityError(.storage, "audit record \(row[0] as Int64) cannot be read")
+        }
         return AuditRecord(
-            sequence: row[0], time: UnixTime(row[1]), requestID: row[2], identity: row[3], proof: row[4], task: row[5], outcome: outcome, target: row[7],
+            sequence: row[0], time: UnixTime(row[1]), requestID: row[2], identity: row[3], proof: row[4], task: row[5], outcome: outcome,
+            target: row[7],
             serial: row[8], detail: row[9], hash: Array(row[10] as Data))
     }
 
     func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord] {
-        let statement = try self.database.cachedStatement(sql: "SELECT \(Self.auditColumns) FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?")
+        let statement = try self.database.cachedStatement(
+            sql: "SELECT \(Self.auditColumns) FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?")
         return try Row.fetchAll(statement, arguments: [after, limit]).map { try self.audit($0) }
     }
 
     func lastAuditRecord() throws -> AuditRecord? {
-        try Row.fetchOne(self.database, sql: "SELECT \(Self.auditColumns) FROM audit ORDER BY sequence DESC LIMIT 1").map { try self.audit($0) }
+        try Row.fetchOne(self.database, sql: "SELECT \(Self.auditColumns) FROM audit ORDER BY sequence DESC LIMIT 1").map {
+            try self.audit($0)
+        }
     }
 
     func append(_ record: AuditRecord) throws {
-        let statement = try self.database.cachedStatement(sql: "INSERT INTO audit (\(Self.auditColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        let statement = try self.database.cachedStatement(
+            sql: "INSERT INTO audit (\(Self.auditColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         try statement.execute(arguments: [
-            record.sequence, record.time.seconds, record.requestID, record.identity, record.proof, record.task, record.outcome.rawValue, record.target,
+            record.sequence, record.time.seconds, record.requestID, record.identity, record.proof, record.task, record.outcome.rawValue,
+            record.target,
             record.serial, record.detail, Data(record.hash),
         ])
     }

@@ -47,34 +47,41 @@ public final class SQLiteStore: Store {
         // Far below the four seconds within which every answer goes out: behind a foreign lock requests pile up.
         configuration.busyMode = .timeout(busy)
         configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = \(Self.walLimit); PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF")
+            try database.execute(
+                sql:
+                    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = \(Self.walLimit); PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF"
+            )
         }
         return configuration
     }
 
     public func read<Result>(_ body: (any StoreReader) throws -> Result) throws -> Result {
-        try self.translating { try self.pool.unsafeRead { database in
-            // A deferred transaction is one snapshot; `unsafeRead` alone would not be one.
-            var result: Swift.Result<Result, any Error>?
-            try database.inTransaction(.deferred) {
-                result = Swift.Result { try body(Rows(database: database)) }
-                return .commit
+        try self.translating {
+            try self.pool.unsafeRead { database in
+                // A deferred transaction is one snapshot; `unsafeRead` alone would not be one.
+                var result: Swift.Result<Result, any Error>?
+                try database.inTransaction(.deferred) {
+                    result = Swift.Result { try body(Rows(database: database)) }
+                    return .commit
+                }
+                guard let result else { throw AuthorityError(.storage, "the store did not answer") }
+                return try result.get()
             }
-            guard let result else { throw AuthorityError(.storage, "the store did not answer") }
-            return try result.get()
-        } }
+        }
     }
 
     public func write<Result>(_ body: (any StoreWriter) throws -> Result) throws -> Result {
-        try self.translating { try self.pool.writeWithoutTransaction { database in
-            var result: Result?
-            try database.inTransaction(.immediate) {
-                result = try body(Rows(database: database))
-                return .commit
+        try self.translating {
+            try self.pool.writeWithoutTransaction { database in
+                var result: Result?
+                try database.inTransaction(.immediate) {
+                    result = try body(Rows(database: database))
+                    return .commit
+                }
+                guard let result else { throw AuthorityError(.storage, "the store did not answer") }
+                return result
             }
-            guard let result else { throw AuthorityError(.storage, "the store did not answer") }
-            return result
-        } }
+        }
     }
 
     /// Copies the write-ahead log back where it has grown, and makes it start over where it is too large.
@@ -82,23 +89,28 @@ public final class SQLiteStore: Store {
     /// To be called every second or so from a thread that neither reads nor writes.
     public func checkpoint() throws {
         guard self.walSize > Self.walCheckpointSize else { return }
-        try self.translating { try self.checkpointer.writeWithoutTransaction { database in
-            // First without any lock that the writer needs. Then, with it, on the little that came meanwhile: not while a long read
-            // holds the log, which would make the writer wait for that read.
-            let result = try database.checkpoint(.passive)
-            let rest = result.walFrameCount - result.checkpointedFrameCount
-            if Int64(result.walFrameCount) * 4_096 > Self.walLimit / 2, rest < 2_048 { _ = try? database.checkpoint(.restart) }
-        } }
+        try self.translating {
+            try self.checkpointer.writeWithoutTransaction { database in
+                // First without any lock that the writer needs. Then, with it, on the little that came meanwhile: not while a long read
+                // holds the log, which would make the writer wait for that read.
+                let result = try database.checkpoint(.passive)
+                let rest = result.walFrameCount - result.checkpointedFrameCount
+                if Int64(result.walFrameCount) * 4_096 > Self.walLimit / 2, rest < 2_048 { _ = try? database.checkpoint(.restart) }
+            }
+        }
     }
 
     /// What the writing connection itself says of its journal mode and its `synchronous` (2 is FULL): both are its own, not the file's, so
     /// that no other connection can tell a test.
     package func durability() throws -> (journalMode: String, synchronous: Int) {
-        try self.translating { try self.pool.writeWithoutTransaction { database in
-            (
-                try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "", try Int.fetchOne(database, sql: "PRAGMA synchronous") ?? -1
-            )
-        } }
+        try self.translating {
+            try self.pool.writeWithoutTransaction { database in
+                (
+                    try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
+                    try Int.fetchOne(database, sql: "PRAGMA synchronous") ?? -1
+                )
+            }
+        }
     }
 
     /// The size of the write-ahead log in bytes.

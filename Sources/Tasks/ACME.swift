@@ -13,7 +13,8 @@ extension Task {
         guard let jwk = parameters["jwk"] else { throw Refusal(.missingParameter, "Missing jwk parameter") }
         guard case .object = jwk else { throw Parameters.wrong("jwk", "is an object") }
         let account = AcmeAccount(
-            id: try parameters.identifier("account_id"), node: NodeID(0), jwk: jwk.text, contact: JSON.array(try parameters.list("contact", atMost: 100)).text,
+            id: try parameters.identifier("account_id"), node: NodeID(0), jwk: jwk.text,
+            contact: JSON.array(try parameters.list("contact", atMost: 100)).text,
             status: try parameters.status(of: AcmeStatus.account, else: "valid"), createdAt: try parameters.shortText("created_at") ?? "")
         return call.change(needs: .node) { commit in
             var account = account
@@ -83,7 +84,8 @@ extension Task {
         let identifier = AcmeIdentifier(type: try parameters.string("identifier_type"), value: try parameters.string("identifier_value"))
         try identifier.check()
         let authorization = AcmeAuthorization(
-            id: try parameters.identifier("auth_id"), node: NodeID(0), orderID: try parameters.identifier("order_id"), identifier: identifier,
+            id: try parameters.identifier("auth_id"), node: NodeID(0), orderID: try parameters.identifier("order_id"),
+            identifier: identifier,
             status: try parameters.status(of: AcmeStatus.authorization, else: "pending"))
         return call.change(needs: .node) { commit in
             var authorization = authorization
@@ -150,7 +152,9 @@ extension Task {
             let serial = SerialNumber(bytes: certificate.serialNumber.bytes)
         else { throw Parameters.wrong("certificate", "is a certificate in PEM") }
         let reason = try call.parameters.reason()
-        guard try call.authority.standing(serial).certificate?.der == der else { throw AuthorityError(.certificateNotFound, serial.decimal) }
+        guard try call.authority.standing(serial).certificate?.der == der else {
+            throw AuthorityError(.certificateNotFound, serial.decimal)
+        }
         return call.change(needs: .node) { commit in
             try commit.revoke(.serial(serial), reason: reason)
             return true

@@ -5,7 +5,8 @@ import PKI
 import UPKIProtocol
 
 extension Task {
-    static let listAdmins = Task("list_admins", role: .node) { call in .answer(.array(call.authority.state.admins.map { .string($0.text) })) }
+    static let listAdmins = Task("list_admins", role: .node) { call in .answer(.array(call.authority.state.admins.map { .string($0.text) }))
+    }
 
     static let addAdmin = Task("add_admin", role: .admin, changes: true) { call in
         let name = try call.parameters.string("dn")

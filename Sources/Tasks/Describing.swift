@@ -10,7 +10,8 @@ enum Describe {
     /// What `sign`, `generate` and `renew` answer.
     static func issued(_ prepared: PreparedCertificate) -> JSON {
         [
-            ("certificate", .string(prepared.pem)), ("serial", .string(prepared.record.serial.decimal)), ("dn", .string(prepared.record.subject)),
+            ("certificate", .string(prepared.pem)), ("serial", .string(prepared.record.serial.decimal)),
+            ("dn", .string(prepared.record.subject)),
         ].json
     }
 
@@ -20,7 +21,8 @@ enum Describe {
         let parsed = try? Certificate(derEncoded: certificate.der)
         return [
             ("dn", .string(certificate.subject)), ("cn", .string(certificate.commonName)), ("profile", .string(certificate.profile)),
-            ("state", .string(status.state(at: now))), ("serial", .string(certificate.serial.decimal)), ("sans", .array(self.names(parsed))),
+            ("state", .string(status.state(at: now))), ("serial", .string(certificate.serial.decimal)),
+            ("sans", .array(self.names(parsed))),
             ("not_before", .string(certificate.notBefore.rfc3339)), ("not_after", .string(certificate.notAfter.rfc3339)),
             ("revoked", .bool(status.revocation != nil)), ("certificate", .string(PEM.encode(certificate.der, label: "CERTIFICATE"))),
         ].json
@@ -39,7 +41,8 @@ enum Describe {
         try key.serialize(certificate.publicKey)
         let extensions = certificate.extensions.map { candidate -> JSON in
             [
-                ("oid", .string(candidate.oid.oidComponents.map { String($0) }.joined(separator: "."))), ("name", .string(self.name(of: candidate.oid))),
+                ("oid", .string(candidate.oid.oidComponents.map { String($0) }.joined(separator: "."))),
+                ("name", .string(self.name(of: candidate.oid))),
                 ("critical", .bool(candidate.critical)), ("value", .string(Hexadecimal.encode(candidate.value))),
             ].json
         }
@@ -58,7 +61,8 @@ enum Describe {
     }
 
     private static let extensionNames: [ASN1ObjectIdentifier: String] = [
-        [2, 5, 29, 14]: "subjectKeyIdentifier", [2, 5, 29, 15]: "keyUsage", [2, 5, 29, 17]: "subjectAltName", [2, 5, 29, 19]: "basicConstraints",
+        [2, 5, 29, 14]: "subjectKeyIdentifier", [2, 5, 29, 15]: "keyUsage", [2, 5, 29, 17]: "subjectAltName",
+        [2, 5, 29, 19]: "basicConstraints",
         [2, 5, 29, 31]: "cRLDistributionPoints", [2, 5, 29, 35]: "authorityKeyIdentifier", [2, 5, 29, 37]: "extendedKeyUsage",
         [1, 3, 6, 1, 5, 5, 7, 1, 1]: "authorityInfoAccess",
     ]
@@ -81,8 +85,10 @@ enum Describe {
     /// A node as the operator sees it.
     static func node(_ node: Node, isAdmin: Bool, now: UnixTime) -> JSON {
         [
-            ("cn", .string(node.commonName)), ("dn", .string(node.subject)), ("state", .string(node.state == .live && !node.isLive(at: now) ? "expired" : node.state.rawValue)),
-            ("binding", node.binding.map { .string($0.text) } ?? .null), ("profile", .string(node.profile)), ("origin", .string(node.origin.rawValue)),
+            ("cn", .string(node.commonName)), ("dn", .string(node.subject)),
+            ("state", .string(node.state == .live && !node.isLive(at: now) ? "expired" : node.state.rawValue)),
+            ("binding", node.binding.map { .string($0.text) } ?? .null), ("profile", .string(node.profile)),
+            ("origin", .string(node.origin.rawValue)),
             ("admin", .bool(isAdmin)), ("profiles", node.profiles.map { .array($0.map { .string($0) }) } ?? .null),
             ("names", node.names.map { .array($0.map { .string($0.description) }) } ?? .null),
             ("serial", node.serial.map { .string($0.decimal) } ?? .null), ("not_after", node.notAfter.map { .string($0.rfc3339) } ?? .null),

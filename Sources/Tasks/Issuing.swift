@@ -7,7 +7,8 @@ import UPKIProtocol
 extension Task {
     static let sign = Task("sign", role: .node, changes: true) { call in
         let prepared = try call.authority.prepareSigning(
-            csr: try call.parameters.string("csr"), profile: try call.parameters.profileName(), days: try call.parameters.days(), actor: call.actor,
+            csr: try call.parameters.string("csr"), profile: try call.parameters.profileName(), days: try call.parameters.days(),
+            actor: call.actor,
             task: call.task)
         return call.record(prepared)
     }
@@ -31,7 +32,8 @@ extension Task {
         let old = try call.authority.find(try call.parameters.selector(), actor: call.actor)
         guard old.revocation == nil, !old.certificate.isDeleted else { throw AuthorityError(.nodeIsRevoked, old.certificate.subject) }
         let revokesOld = try call.parameters.bool("revoke_old", else: false)
-        let prepared = try call.authority.prepareRenewal(of: old.certificate, days: try call.parameters.days(), actor: call.actor, task: call.task)
+        let prepared = try call.authority.prepareRenewal(
+            of: old.certificate, days: try call.parameters.days(), actor: call.actor, task: call.task)
         let authority = call.authority
         return call.change(needs: .node) { commit in
             try commit.renew(old.certificate.serial, by: prepared, revokesOld: revokesOld, in: authority)
@@ -79,12 +81,15 @@ extension Call {
     func withProof(seed: String, commonName: String, _ next: @escaping @Sendable (Call, RegistrationProof) throws -> Step) throws -> Step {
         if self.services.seeds.isToken(seed) {
             let opensNothing = self.context.caller.channel == .front
-            return try next(self, opensNothing ? try self.authority.checkKnown(token: seed) : try self.authority.check(token: seed, commonName: commonName))
+            return try next(
+                self,
+                opensNothing ? try self.authority.checkKnown(token: seed) : try self.authority.check(token: seed, commonName: commonName))
         }
         guard self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear else {
             throw AuthorityError(
                 .refused,
-                "Invalid registration seed: the seed itself is not accepted over a network in clear; put the registration token (ca-ctl seed token) where the seed is expected")
+                "Invalid registration seed: the seed itself is not accepted over a network in clear; put the registration token (ca-ctl seed token) where the seed is expected"
+            )
         }
         try self.services.seeds.admit(self.context.caller)
         return .elsewhere(.keyMaker) {

@@ -22,13 +22,18 @@ extension Task {
         guard let serial else { throw Refusal(.missingParameter, "Missing cert parameter") }
         var isOurs = true
         if let issuer = try call.parameters.optionalString("issuer") {
-            guard let der = PEM.decodeFirst(issuer, labels: ["CERTIFICATE"]) else { throw Parameters.wrong("issuer", "is a certificate in PEM") }
+            guard let der = PEM.decodeFirst(issuer, labels: ["CERTIFICATE"]) else {
+                throw Parameters.wrong("issuer", "is a certificate in PEM")
+            }
             isOurs = der == call.authority.issuer.der
         }
         let standing = isOurs ? try call.authority.standing(serial) : Standing(certificate: nil, revocation: nil)
         // A certificate that only shares its serial number with one of ours was never issued here.
         let known = asked == nil || standing.certificate == nil || standing.certificate?.der == asked
-        return .answer(known ? standing.json(serial, now: call.authority.clock.now) : Standing(certificate: nil, revocation: nil).json(serial, now: call.authority.clock.now))
+        return .answer(
+            known
+                ? standing.json(serial, now: call.authority.clock.now)
+                : Standing(certificate: nil, revocation: nil).json(serial, now: call.authority.clock.now))
     }
 
     /// The bridge's question: many serial numbers at once, with the event number that the answers were read at.

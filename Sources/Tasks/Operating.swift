@@ -24,7 +24,8 @@ extension Task {
         let token = try call.services.seeds.oneTimeToken()
         return call.change(needs: .local) { commit in
             try commit.openRegistration(
-                until: commit.now.advanced(bySeconds: seconds), remaining: remaining, commonName: commonName, tokenHash: Authority.hash(token: token))
+                until: commit.now.advanced(bySeconds: seconds), remaining: remaining, commonName: commonName,
+                tokenHash: Authority.hash(token: token))
             return Describe.window(commit.state.window, now: commit.now).merging([("token", .string(token))].json)
         }
     }
@@ -46,7 +47,8 @@ extension Task {
             .array(
                 tokens.map { token in
                     [
-                        ("id", .string(token.id)), ("kind", .string(token.kind.rawValue)), ("cn", token.commonName.map { .string($0) } ?? .null),
+                        ("id", .string(token.id)), ("kind", .string(token.kind.rawValue)),
+                        ("cn", token.commonName.map { .string($0) } ?? .null),
                         ("live", .bool(token.isLive(at: now))), ("expires_at", token.expiresAt.map { .string($0.rfc3339) } ?? .null),
                         ("used_at", token.usedAt.map { .string($0.rfc3339) } ?? .null), ("revoked", .bool(token.isRevoked)),
                     ].json
@@ -88,13 +90,19 @@ extension Task {
         let state = call.authority.state
         let now = call.authority.clock.now
         let all = try call.parameters.bool("all", else: false)
-        return .answer(.array(state.nodes.values.filter { all || $0.state == .live }.sorted { $0.id < $1.id }.map { Describe.node($0, isAdmin: state.isAdmin($0), now: now) }))
+        return .answer(
+            .array(
+                state.nodes.values.filter { all || $0.state == .live }.sorted { $0.id < $1.id }.map {
+                    Describe.node($0, isAdmin: state.isAdmin($0), now: now)
+                }))
     }
 
     static let node = local("node") { call in
         let commonName = try call.parameters.string("cn")
         let state = call.authority.state
-        guard let node = state.anyNode(commonName: commonName) else { throw Refusal(.notFound, "Node not found: \(commonName); see: ca-ctl node list") }
+        guard let node = state.anyNode(commonName: commonName) else {
+            throw Refusal(.notFound, "Node not found: \(commonName); see: ca-ctl node list")
+        }
         return .answer(Describe.node(node, isAdmin: node.state == .live && state.isAdmin(node), now: call.authority.clock.now))
     }
 
@@ -112,7 +120,9 @@ extension Task {
         let profiles = try call.parameters.optionalStrings("profiles", atMost: 100)
         let names = try call.parameters.optionalStrings("names", atMost: 1_000).map { texts in
             try texts.map { text in
-                guard let pattern = NamePattern(text) else { throw Parameters.wrong("names", "has names, *.suffix or .suffix; '\(text)' is none") }
+                guard let pattern = NamePattern(text) else {
+                    throw Parameters.wrong("names", "has names, *.suffix or .suffix; '\(text)' is none")
+                }
                 return pattern
             }
         }
@@ -144,10 +154,13 @@ extension Task {
 
     static let renewNode = local("renew_node", changes: true) { call in
         let node = try call.authority.state.requireNode(try call.parameters.string("cn"))
-        guard let serial = node.serial else { throw Refusal(.requestRefused, "Request refused: the node \(node.commonName) has no certificate of its own") }
+        guard let serial = node.serial else {
+            throw Refusal(.requestRefused, "Request refused: the node \(node.commonName) has no certificate of its own")
+        }
         let old = try call.authority.find(.serial(serial), actor: call.actor)
         guard old.revocation == nil else { throw AuthorityError(.nodeIsRevoked, old.certificate.subject) }
-        let prepared = try call.authority.prepareRenewal(of: old.certificate, days: try call.parameters.days(), actor: call.actor, task: call.task)
+        let prepared = try call.authority.prepareRenewal(
+            of: old.certificate, days: try call.parameters.days(), actor: call.actor, task: call.task)
         let authority = call.authority
         return call.change(needs: .local) { commit in
             try commit.renew(serial, by: prepared, revokesOld: false, in: authority)
@@ -198,17 +211,33 @@ extension Call {
             (
                 "ca",
                 [
-                    ("subject", .string(authority.issuer.name.slashNotation)), ("fingerprint", .string(authority.issuer.displayFingerprint)),
+                    ("subject", .string(authority.issuer.name.slashNotation)),
+                    ("fingerprint", .string(authority.issuer.displayFingerprint)),
                     ("not_before", .string(authority.issuer.notBefore.rfc3339)), ("not_after", .string(authority.issuer.notAfter.rfc3339)),
                     ("key_derived_from_seed", .bool(state.keyIsDerived)),
                 ].json
             ), ("registration", Describe.window(state.window, now: now)),
-            ("counts", [("certificates", .integer(issued)), ("revoked", .integer(revoked)), ("nodes", .integer(live.count)), ("admins", .integer(state.admins.count)), ("audit", .integer(state.auditSequence))].json),
-            ("crl", [("number", state.crlNumber == 0 ? .null : .integer(state.crlNumber)), ("scheduled_at", state.scheduledCRLTime.map { .string($0.rfc3339) } ?? .null)].json),
+            (
+                "counts",
+                [
+                    ("certificates", .integer(issued)), ("revoked", .integer(revoked)), ("nodes", .integer(live.count)),
+                    ("admins", .integer(state.admins.count)), ("audit", .integer(state.auditSequence)),
+                ].json
+            ),
+            (
+                "crl",
+                [
+                    ("number", state.crlNumber == 0 ? .null : .integer(state.crlNumber)),
+                    ("scheduled_at", state.scheduledCRLTime.map { .string($0.rfc3339) } ?? .null),
+                ].json
+            ),
             ("publication", authority.rules.publicationBaseURL.map { .string($0) } ?? .null),
             (
                 "expiring_nodes",
-                .array(live.filter { ($0.notAfter ?? .init(.max)) < now.advanced(byDays: 30) }.map { [("cn", .string($0.commonName)), ("not_after", .string($0.notAfter?.rfc3339 ?? ""))].json })
+                .array(
+                    live.filter { ($0.notAfter ?? .init(.max)) < now.advanced(byDays: 30) }.map {
+                        [("cn", .string($0.commonName)), ("not_after", .string($0.notAfter?.rfc3339 ?? ""))].json
+                    })
             ),
         ].json
     }
@@ -216,7 +245,9 @@ extension Call {
 
 extension AuthorityState {
     fileprivate func requireNode(_ commonName: String) throws -> Node {
-        guard let node = self.node(commonName: commonName) else { throw AuthorityError(.notFound, "Node not found: \(commonName); see: ca-ctl node list") }
+        guard let node = self.node(commonName: commonName) else {
+            throw AuthorityError(.notFound, "Node not found: \(commonName); see: ca-ctl node list")
+        }
         return node
     }
 }
@@ -242,8 +273,10 @@ extension AuditRecord {
     fileprivate var json: JSON {
         [
             ("sequence", .integer(self.sequence)), ("time", .string(self.time.rfc3339)), ("request", .string(self.requestID)),
-            ("identity", .string(self.identity)), ("proof", .string(self.proof)), ("task", .string(self.task)), ("outcome", .string(self.outcome.rawValue)),
-            ("target", .string(self.target)), ("serial", .string(self.serial)), ("detail", .string(self.detail)), ("hash", .string(Hexadecimal.encode(self.hash))),
+            ("identity", .string(self.identity)), ("proof", .string(self.proof)), ("task", .string(self.task)),
+            ("outcome", .string(self.outcome.rawValue)),
+            ("target", .string(self.target)), ("serial", .string(self.serial)), ("detail", .string(self.detail)),
+            ("hash", .string(Hexadecimal.encode(self.hash))),
         ].json
     }
 }

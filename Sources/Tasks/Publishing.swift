@@ -25,7 +25,9 @@ extension Task {
     }
 
     static let showCRL = Task("show_crl", role: .local, on: [.admin]) { call in
-        guard let der = try call.services.publisher.published() else { throw Refusal(.notFound, "CRL not found: none was published yet; run: ca-ctl crl generate") }
+        guard let der = try call.services.publisher.published() else {
+            throw Refusal(.notFound, "CRL not found: none was published yet; run: ca-ctl crl generate")
+        }
         let list = try CertificateList(derEncoded: der)
         var entries = 0
         try list.tbsCertList.revokedCertificates?.forEachEntry { _ in entries += 1 }

@@ -27,7 +27,9 @@ extension Parameters {
         default: throw Self.wrong(name, "is a serial number")
         }
         if text.isEmpty { return nil }
-        guard let serial = SerialNumber(text: text) else { throw Self.wrong(name, "is a serial number in decimal, 0x hexadecimal or colon hexadecimal") }
+        guard let serial = SerialNumber(text: text) else {
+            throw Self.wrong(name, "is a serial number in decimal, 0x hexadecimal or colon hexadecimal")
+        }
         return serial
     }
 

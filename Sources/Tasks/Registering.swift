@@ -8,11 +8,13 @@ extension Task {
     static let registerNode = Task("register", role: .anyone, on: [.registrar], changes: true) { call in
         let seed = try call.parameters.string("seed")
         let request = RegistrationRequest(
-            commonName: try call.parameters.string("cn"), profile: try call.parameters.profileName(else: "ra"), names: try call.parameters.names(),
+            commonName: try call.parameters.string("cn"), profile: try call.parameters.profileName(else: "ra"),
+            names: try call.parameters.names(),
             csr: try call.parameters.optionalString("csr"))
         // Closed means closed, whatever the seed: then there is nothing to guess at either.
         try call.authority.checkOpen(request.commonName)
-        return try call.withProof(seed: seed, commonName: request.commonName) { call, proof in try call.registerNode(request, proof: proof) }
+        return try call.withProof(seed: seed, commonName: request.commonName) { call, proof in try call.registerNode(request, proof: proof)
+        }
     }
 
     /// Whether a CN is registered; the deployed RA asks without one and is answered by its address.
@@ -32,7 +34,8 @@ extension Task {
                 (
                     "node",
                     [
-                        ("cn", .string(node.commonName)), ("profile", .string(node.profile)), ("registered_at", .string(node.registeredAt.rfc3339)),
+                        ("cn", .string(node.commonName)), ("profile", .string(node.profile)),
+                        ("registered_at", .string(node.registeredAt.rfc3339)),
                     ].json
                 ),
             ].json)
@@ -59,8 +62,10 @@ extension Call {
         return self.change(needs: .anyone) { commit in
             let node = try commit.register(request, prepared: prepared, proof: proof, in: authority)
             var answer: [(String, JSON)] = [
-                ("status", "registered"), ("cn", .string(node.commonName)), ("profile", .string(node.profile)), ("dn", .string(node.subject)),
-                ("serial", .string(prepared.record.serial.decimal)), ("certificate", .string(prepared.pem)), ("ca_certificate", .string(authority.issuer.pem)),
+                ("status", "registered"), ("cn", .string(node.commonName)), ("profile", .string(node.profile)),
+                ("dn", .string(node.subject)),
+                ("serial", .string(prepared.record.serial.decimal)), ("certificate", .string(prepared.pem)),
+                ("ca_certificate", .string(authority.issuer.pem)),
             ]
             if let key { answer.append(("private_key", .string(String(decoding: key.privateKeyPEM, as: UTF8.self)))) }
             return answer.json

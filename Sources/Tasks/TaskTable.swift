@@ -22,7 +22,8 @@ public enum TaskTable {
             // The OCSP bridge.
             .statuses,
             // The operator on the CA's host.
-            .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode, .limitNode,
+            .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode,
+            .limitNode,
             .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
         ]
 

@@ -111,7 +111,8 @@ extension JSON {
 
         mutating func word(_ text: StaticString, _ value: JSON) throws(JSONError) -> JSON {
             let end = self.index + text.utf8CodeUnitCount
-            guard end <= self.bytes.count, (0..<text.utf8CodeUnitCount).allSatisfy({ self.bytes[self.index + $0] == text.utf8Start[$0] }) else {
+            guard end <= self.bytes.count, (0..<text.utf8CodeUnitCount).allSatisfy({ self.bytes[self.index + $0] == text.utf8Start[$0] })
+            else {
                 throw self.fail("unexpected character")
             }
             self.index = end
@@ -131,10 +132,13 @@ extension JSON {
                 self.skipSpace()
                 guard self.current == UInt8(ascii: "\"") else { throw self.fail("a member name in quotes is expected") }
                 let name = try self.string()
-                let isNew = members.count < 8 ? !members.contains { $0.name == name } : {
-                    if names.isEmpty { names.formUnion(members.map(\.name)) }
-                    return names.insert(name).inserted
-                }()
+                let isNew =
+                    members.count < 8
+                    ? !members.contains { $0.name == name }
+                    : {
+                        if names.isEmpty { names.formUnion(members.map(\.name)) }
+                        return names.insert(name).inserted
+                    }()
                 guard isNew else { throw self.fail("a member name stands twice in one object") }
                 self.skipSpace()
                 guard self.current == UInt8(ascii: ":") else { throw self.fail("':' is expected") }
@@ -220,7 +224,9 @@ extension JSON {
             case UInt8(ascii: "u"):
                 var code = try self.fourDigits()
                 if (0xd800..<0xdc00).contains(code) {
-                    guard self.current == UInt8(ascii: "\\"), self.index + 1 < self.bytes.count, self.bytes[self.index + 1] == UInt8(ascii: "u") else {
+                    guard self.current == UInt8(ascii: "\\"), self.index + 1 < self.bytes.count,
+                        self.bytes[self.index + 1] == UInt8(ascii: "u")
+                    else {
                         throw self.fail("half of a surrogate pair")
                     }
                     self.index += 2
@@ -324,7 +330,8 @@ extension JSON {
         var text = text
         text.withUTF8 { bytes in
             var start = 0
-            for (index, byte) in bytes.enumerated() where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7f {
+            for (index, byte) in bytes.enumerated()
+            where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7f {
                 output += bytes[start..<index]
                 start = index + 1
                 switch byte {

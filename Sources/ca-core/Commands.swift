@@ -48,7 +48,8 @@ struct Serve: ParsableCommand {
 }
 
 struct Front: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Relays a TCP port to the core, with the proven identity of each peer; holds no key.")
+    static let configuration = CommandConfiguration(
+        abstract: "Relays a TCP port to the core, with the proven identity of each peer; holds no key.")
 
     @Option(help: ArgumentHelp("Where to listen; may be given several times.", valueName: "tcp://address:port"))
     var listen: [String] = ["tcp://127.0.0.1:5000"]
@@ -61,7 +62,9 @@ struct Front: ParsableCommand {
     func run() throws {
         let log = self.logging.start("ca-front")
         let listeners: [RelayListener]
-        do { listeners = try self.listen.map { try RelayListener(endpoint: $0) } } catch let error as RelayError { throw ValidationError(error.message) }
+        do { listeners = try self.listen.map { try RelayListener(endpoint: $0) } } catch let error as RelayError {
+            throw ValidationError(error.message)
+        }
         let code = runFront(FrontOptions(listeners: listeners, runDirectory: self.runDir, version: CoreVersion.text)) { level, line in
             log.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)")
         }
@@ -126,7 +129,8 @@ struct Export: ParsableCommand {
         let log = self.logging.start("ca-core")
         try orOneLine(log) {
             let password = try StandardInput.object()["password"]?.stringValue
-            StandardOutput.write(try KeyExport.node(self.commonName, pkcs12: self.pkcs12, password: password, from: DataDirectory(self.dataDir)))
+            StandardOutput.write(
+                try KeyExport.node(self.commonName, pkcs12: self.pkcs12, password: password, from: DataDirectory(self.dataDir)))
         }
     }
 }

@@ -16,7 +16,8 @@ private struct Described: Decodable {
 
 @Suite("The architecture")
 struct DependencyTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
 
     /// Programs that only tests start are no part of the product.
     private static let testPrograms: Set<String> = ["supervision-test-child"]
@@ -27,7 +28,9 @@ struct DependencyTests {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         // A scratch path of its own: the one in use is locked while tests run from it.
-        process.arguments = ["swift", "package", "--scratch-path", scratch.path, "--package-path", Self.root.path, "describe", "--type", "json"]
+        process.arguments = [
+            "swift", "package", "--scratch-path", scratch.path, "--package-path", Self.root.path, "describe", "--type", "json",
+        ]
         let output = Pipe()
         process.standardOutput = output
         try process.run()
@@ -37,7 +40,8 @@ struct DependencyTests {
         let package = try JSONDecoder().decode(Described.self, from: data)
         var table: [String: Set<String>] = [:]
         let supports = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Tests").path))
-        for target in package.targets where target.type != "test" && !Self.testPrograms.contains(target.name) && !supports.contains(target.name) {
+        for target in package.targets
+        where target.type != "test" && !Self.testPrograms.contains(target.name) && !supports.contains(target.name) {
             table[target.name] = Set(target.target_dependencies ?? []).union(target.product_dependencies ?? [])
         }
         return table
@@ -62,7 +66,9 @@ struct DependencyTests {
         #expect(!described.isEmpty)
         #expect(Set(described.keys) == Set(documented.keys))
         for (module, dependencies) in described {
-            #expect(documented[module] == dependencies, "\(module) depends on \(dependencies.sorted()), the table says \((documented[module] ?? []).sorted())")
+            #expect(
+                documented[module] == dependencies,
+                "\(module) depends on \(dependencies.sorted()), the table says \((documented[module] ?? []).sorted())")
         }
     }
 
@@ -77,9 +83,16 @@ struct DependencyTests {
             }
             return seen
         }
-        #expect(reachable("Authority").isDisjoint(with: ["ZeroMQ", "SQLiteStore", "GRDB", "CAKeys", "DurableFiles", "Threads", "UPKIProtocol", "Settings"]))
+        #expect(
+            reachable("Authority").isDisjoint(with: [
+                "ZeroMQ", "SQLiteStore", "GRDB", "CAKeys", "DurableFiles", "Threads", "UPKIProtocol", "Settings",
+            ]))
         #expect(reachable("RevocationFormats") == ["SwiftASN1"])
-        for relay in ["Relay", "ca-registrar"] { #expect(reachable(relay).isDisjoint(with: ["Authority", "CAKeys", "SQLiteStore", "Tasks"])) }
-        if described["ca-ctl"] != nil { #expect(reachable("ca-ctl").isDisjoint(with: ["Authority", "CAKeys", "SQLiteStore", "Tasks", "CoreServer"])) }
+        for relay in ["Relay", "ca-registrar"] {
+            #expect(reachable(relay).isDisjoint(with: ["Authority", "CAKeys", "SQLiteStore", "Tasks"]))
+        }
+        if described["ca-ctl"] != nil {
+            #expect(reachable("ca-ctl").isDisjoint(with: ["Authority", "CAKeys", "SQLiteStore", "Tasks", "CoreServer"]))
+        }
     }
 }

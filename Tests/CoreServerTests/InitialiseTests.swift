@@ -14,7 +14,8 @@ private final class Workshop {
 
     init() throws {
         self.path = FileManager.default.temporaryDirectory.appendingPathComponent("upki-core-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: self.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+            atPath: self.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
 
     deinit { try? FileManager.default.removeItem(atPath: self.path) }
@@ -63,7 +64,12 @@ struct InitialiseTests {
         let answer = try workshop.initialise()
         #expect(answer["token"]?.stringValue == "upkireg_W_x5V1d87uJ5e8L71vvqF-OeggAKVWPA-oZSY0NWSEQ")
         #expect(answer["seed"] == nil)
-        let digest = try workshop.run("sh", ["-c", "openssl x509 -in '\(workshop.directory.certificate)' -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -r"])
+        let digest = try workshop.run(
+            "sh",
+            [
+                "-c",
+                "openssl x509 -in '\(workshop.directory.certificate)' -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -r",
+            ])
         #expect(digest.hasPrefix("9d1f5cd41cccb2afeb5ff86704fcf8674fbda03f0f70755ce9856f73a837f76d"))
     }
 
@@ -74,7 +80,9 @@ struct InitialiseTests {
         #expect(seed.utf8.count == 43)
         let second = try Workshop()
         try second.initialise(seed: seed)
-        func key(_ workshop: Workshop) throws -> String { try workshop.run("openssl", ["x509", "-in", workshop.directory.certificate, "-noout", "-pubkey"]) }
+        func key(_ workshop: Workshop) throws -> String {
+            try workshop.run("openssl", ["x509", "-in", workshop.directory.certificate, "-noout", "-pubkey"])
+        }
         #expect(try key(first) == key(second))
     }
 
@@ -83,7 +91,9 @@ struct InitialiseTests {
         let workshop = try Workshop()
         try workshop.initialise()
         let directory = workshop.directory
-        for path in [directory.path, directory.nodes, directory.profiles, directory.path + "/db"] { #expect(try workshop.mode(path) == 0o700) }
+        for path in [directory.path, directory.nodes, directory.profiles, directory.path + "/db"] {
+            #expect(try workshop.mode(path) == 0o700)
+        }
         for path in [directory.key, directory.auditKey, directory.path + "/curve.keys", directory.configuration, directory.database] {
             #expect(try workshop.mode(path) == 0o600, "\(path)")
         }
@@ -95,9 +105,17 @@ struct InitialiseTests {
         let workshop = try Workshop()
         try workshop.initialise()
         let directory = workshop.directory
-        #expect(try workshop.run("openssl", ["verify", "-check_ss_sig", "-x509_strict", "-CAfile", directory.certificate, directory.certificate]).hasSuffix(": OK\n"))
-        #expect(try workshop.run("openssl", ["crl", "-inform", "DER", "-in", directory.publishedList, "-noout", "-CAfile", directory.certificate, "-verify"]) == "verify OK\n")
-        #expect(try workshop.run("openssl", ["crl", "-in", directory.listPEM, "-noout", "-CAfile", directory.certificate, "-verify"]) == "verify OK\n")
+        #expect(
+            try workshop.run(
+                "openssl", ["verify", "-check_ss_sig", "-x509_strict", "-CAfile", directory.certificate, directory.certificate]
+            ).hasSuffix(": OK\n"))
+        #expect(
+            try workshop.run(
+                "openssl", ["crl", "-inform", "DER", "-in", directory.publishedList, "-noout", "-CAfile", directory.certificate, "-verify"])
+                == "verify OK\n")
+        #expect(
+            try workshop.run("openssl", ["crl", "-in", directory.listPEM, "-noout", "-CAfile", directory.certificate, "-verify"])
+                == "verify OK\n")
     }
 
     @Test("init twice is harmless: key, certificate and store stay as they are", arguments: ["ec-p256", "ec-p384", "ed25519"])
@@ -131,7 +149,12 @@ struct InitialiseTests {
     @Test("an existing CA is imported, its name and key kept, and a foreign key refused")
     func imported() throws {
         let workshop = try Workshop()
-        _ = try workshop.run("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", workshop.path + "/k.pem", "-out", workshop.path + "/c.pem", "-days", "30", "-subj", "/O=Old/CN=Old CA"])
+        _ = try workshop.run(
+            "openssl",
+            [
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", workshop.path + "/k.pem", "-out", workshop.path + "/c.pem",
+                "-days", "30", "-subj", "/O=Old/CN=Old CA",
+            ])
         _ = try workshop.run("openssl", ["genrsa", "-out", workshop.path + "/other.pem", "2048"])
         var request = InitialiseRequest()
         request.authorityCertificatePEM = try String(contentsOfFile: workshop.path + "/c.pem", encoding: .utf8)
@@ -223,10 +246,26 @@ struct InitialiseTests {
         try workshop.open().close()
     }
 
+    @Test("a seed in a configuration that cannot be written again makes no CA")
+    func seedInReadOnlyConfiguration() throws {
+        let workshop = try Workshop()
+        try FileManager.default.createDirectory(
+            atPath: workshop.directory.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let path = workshop.directory.configuration
+        // A seed that stands in the file twice cannot be taken out: root could write over any mode.
+        let seed = "H8sUkBm3jVYUML-9xOeOXsoJKKWralcqZJxEmIb4mq0"
+        try "company: Test # \(seed)\nseed: \(seed)\n".write(toFile: path, atomically: false, encoding: .utf8)
+        #expect(chmod(path, 0o600) == 0)
+        let error = #expect(throws: (any Error).self) { try workshop.initialise(seed: nil) }
+        #expect(error.map { "\($0)" }?.contains(seed) == false)
+        #expect(!FileManager.default.fileExists(atPath: workshop.directory.key))
+    }
+
     @Test("a directory without a CA says how one is made")
     func noAuthority() throws {
         let workshop = try Workshop()
-        try FileManager.default.createDirectory(atPath: workshop.directory.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+            atPath: workshop.directory.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let error = #expect(throws: CoreError.self) { try workshop.open() }
         #expect(error?.description.contains("ca-ctl init") == true)
     }

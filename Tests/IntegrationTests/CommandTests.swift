@@ -33,7 +33,10 @@ extension IntegrationTests {
                 let table = try ca.ctl(["cert", "list"])
                 // Into a pipe each certificate is one line, for whoever searches in it.
                 #expect(table.code == 0, "\(table.output)")
-                #expect(table.output.split(separator: "\n").contains { $0.contains("web.example.com") && $0.contains(serial) && $0.contains("issued") }, "\(table.output)")
+                #expect(
+                    table.output.split(separator: "\n").contains {
+                        $0.contains("web.example.com") && $0.contains(serial) && $0.contains("issued")
+                    }, "\(table.output)")
 
                 let renewed = try ca.facts(["cert", "renew", dn])
                 #expect(renewed["serial"] != nil && renewed["serial"]?.stringValue != serial)

@@ -49,6 +49,27 @@ extension IntegrationTests {
             }
         }
 
+        @Test("an internal fault is answered with an id that the log holds with its cause, and shows no more")
+        func internalError() throws {
+            try withCA { ca in
+                try ca.register()
+                let serial = try #require(try ca.data("generate", ["cn": "torn.example.com"])["serial"]?.stringValue)
+                #expect(try ca.stop() == 0)
+                // A stored certificate that cannot be read any more: nothing a client sends brings the core there.
+                let program =
+                    "import sqlite3,sys\ndb=sqlite3.connect(sys.argv[1])\ndb.execute(\"UPDATE certificate SET der = x'30' WHERE common_name = 'torn.example.com'\")\ndb.commit()\n"
+                _ = try ca.place.must([try Checkout.python("0.1.6"), "-c", program, "\(ca.data)/db/ca.sqlite"])
+                try ca.start()
+                let answer = try ca.ask("view", ["serial": .string(serial)])
+                let message = try #require(answer["MSG"]?.stringValue)
+                #expect(message.hasPrefix("Internal error "))
+                let id = String(message.dropFirst("Internal error ".count))
+                #expect(id.utf8.count > 8 && !id.contains(" "))
+                try waitUntil("the log holds the id") { ca.log.contains(id) }
+                #expect(try ca.ask("get_ca")["EVENT"] == "ANSWER")
+            }
+        }
+
         @Test("no seed, token or key stands in the arguments, environment or log of any process, or in a file that others can read")
         func secrets() throws {
             let seed = "do not show this seed: 7f3a9c51e0b24d68"

@@ -111,7 +111,8 @@ extension IntegrationTests {
             }
         }
 
-        @Test("a revocation stands on the CRL though the core was killed, or stopped, right after its answer", arguments: [SIGKILL, SIGTERM])
+        @Test(
+            "a revocation stands on the CRL though the core was killed, or stopped, right after its answer", arguments: [SIGKILL, SIGTERM])
         func revocationBeforeTheEnd(signal: Int32) throws {
             try withCA { ca in
                 try ca.register()
@@ -125,7 +126,9 @@ extension IntegrationTests {
                 }
                 // Published off the path of requests, soon after the start.
                 try waitUntil("the revocation is on a CRL") { try ca.facts(["crl", "show"])["entries"]?.integerValue == 1 }
-                let text = try ca.place.must(["/usr/bin/openssl", "crl", "-inform", "DER", "-in", "\(ca.data)/published/crl.der", "-noout", "-text"])
+                let text = try ca.place.must([
+                    "/usr/bin/openssl", "crl", "-inform", "DER", "-in", "\(ca.data)/published/crl.der", "-noout", "-text",
+                ])
                 #expect(text.contains("Key Compromise"))
             }
         }

@@ -124,7 +124,7 @@ final class Workplace {
     /// Removes the directory; fails the test where a process is still at work in it.
     func end() {
         var left = self.processes()
-        // A process that has just been killed may be seen until its parent has waited for it.
+        // A process that has just been killed may be seen until its parent has waited for it; it is no child of ours, so no event tells.
         let end = ContinuousClock.now + .seconds(2)
         while !left.isEmpty, ContinuousClock.now < end {
             usleep(10_000)

@@ -81,6 +81,7 @@ with TestClient(app, base_url="https://ra.example.com", raise_server_exceptions=
             authorization = account.post(url, None).json()
             challenge = next(c for c in authorization["challenges"] if c["type"] == "http-01")
             account.post(challenge["url"], {})
+            # RFC 8555 has the client ask again: the server tells nobody when its validation is done.
             end = time.monotonic() + 10
             while account.post(url, None).json()["status"] == "pending" and time.monotonic() < end:
                 time.sleep(0.01)

@@ -111,7 +111,7 @@ let package = Package(
         tests("ArchitectureTests", []),
         tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
         tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "PKI", "Settings", "Supervision", "UPKIProtocol", arguments]),
-        tests("CoreServerTests", ["CoreServer", "PKI", "Settings", "Threads", "UPKIProtocol", logging]),
+        tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar"], exclude: ["peers"]),

@@ -20,6 +20,8 @@ public struct AuthorityState: Sendable {
     public var auditSequence: Int64 = 0
     public var auditHead = AuditRecord.origin
     public var keyIsDerived = false
+    /// When the correct seed last came in clear over a network: whoever listened there can make the CA's key.
+    public var seedExposedAt: UnixTime?
 
     init() {}
 
@@ -36,6 +38,7 @@ public struct AuthorityState: Sendable {
         self.crlNumber = Int64(try Self.number(reader, .crlNumber))
         self.scheduledCRLTime = try reader.setting(.scheduledCRLTime).flatMap { Int64($0) }.map { UnixTime($0) }
         self.keyIsDerived = try reader.setting(.keyOrigin) == "derived"
+        self.seedExposedAt = try reader.setting(.seedExposedAt).flatMap { Int64($0) }.map { UnixTime($0) }
         if let text = try reader.setting(.registrationWindow) { self.window = RegistrationWindow(stored: text) }
         if let last = try reader.lastAuditRecord() {
             self.auditSequence = last.sequence

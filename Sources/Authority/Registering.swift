@@ -322,6 +322,13 @@ extension Commit {
         try self.audit(detail: "standing token \(token.id), number \(number)")
     }
 
+    /// Remembers that the correct seed came in clear over a network, whatever becomes of the request that it came with.
+    public mutating func markSeedExposed() throws {
+        try self.store.set(.seedExposedAt, String(self.now.seconds))
+        self.state.seedExposedAt = self.now
+        try self.audit(detail: "SEED EXPOSED: the seed came in clear from \(self.context.caller.proofText)")
+    }
+
     // MARK: Nodes by hand
 
     /// Adds a node that has no certificate of its own.

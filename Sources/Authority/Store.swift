@@ -82,6 +82,8 @@ public enum StoreSetting: String, Sendable, CaseIterable {
     case tokenNumber
     /// `derived` where the seed made the CA's key, `imported` where it did not.
     case keyOrigin
+    /// When the correct seed last came in clear over a network, in Unix seconds.
+    case seedExposedAt
     /// The registration window, as four lines.
     case registrationWindow
 }

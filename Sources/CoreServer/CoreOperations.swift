@@ -47,6 +47,17 @@ final class CoreOperations: Operations {
         ])
     }
 
+    /// On its own, before the request goes on: an exposed seed is exposed whatever comes of the request.
+    func recordSeedExposure(by caller: Caller) throws {
+        guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the core is not running") }
+        let context = RequestContext(id: "seed", task: "seed_exposed", caller: caller)
+        _ = try processing.commitAndWait(
+            Change(context, needs: .anyone) { commit in
+                try commit.markSeedExposed()
+                return true
+            })
+    }
+
     func reload() throws -> JSON {
         do {
             let configuration = try OpenedAuthority.readConfiguration(self.opened.directory)

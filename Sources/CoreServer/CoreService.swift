@@ -90,8 +90,10 @@ private final class RunningCore: Sendable {
         pool.keep(Set(opened.authority.state.profiles.values.map(\.keyType)))
         let publisher = Publisher(opened: opened, jobs: self.publisherJobs, log: log)
         self.operations = CoreOperations(opened: opened, instance: instance, runDirectory: runDirectory, pool: pool)
+        let operations = self.operations
+        let seeds = SeedVerifier(opened: opened) { try operations.recordSeedExposure(by: $0) }
         let services = Services(
-            authority: opened.authority, keys: pool, seeds: SeedVerifier(opened: opened), publisher: publisher, operations: self.operations,
+            authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations,
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
         let inFlight = InFlight()
         let processing = Processing(

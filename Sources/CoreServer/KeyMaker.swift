@@ -50,7 +50,7 @@ final class KeyPool: SubjectKeys {
 }
 
 /// Checks seeds against the standing token, with limits for each address.
-final class SeedVerifier: SeedChecks {
+package final class SeedVerifier: SeedChecks {
     private struct Guesses {
         var wrong = 0
         /// Until then this place is refused; nil while it may still try freely.
@@ -63,11 +63,17 @@ final class SeedVerifier: SeedChecks {
     private static let freeGuesses = 5
     private static let longestWait: Int64 = 900
 
-    init(opened: OpenedAuthority) { self.opened = opened }
+    /// Has it recorded that the seed came in clear.
+    private let recordExposure: @Sendable (Caller) throws -> Void
 
-    func isToken(_ text: String) -> Bool { RegistrationToken.hasPrefix(text) }
+    package init(opened: OpenedAuthority, recordExposure: @escaping @Sendable (Caller) throws -> Void) {
+        self.opened = opened
+        self.recordExposure = recordExposure
+    }
 
-    func admit(_ caller: Caller) throws {
+    package func isToken(_ text: String) -> Bool { RegistrationToken.hasPrefix(text) }
+
+    package func admit(_ caller: Caller) throws {
         let now = self.opened.authority.clock.now
         // A clock that went back locks nobody out for longer than the longest wait.
         guard let end = self.guesses.withLock({ $0[Self.place(caller)]?.notBefore }), end > now,
@@ -79,10 +85,11 @@ final class SeedVerifier: SeedChecks {
 
     private static func place(_ caller: Caller) -> String { caller.proofText }
 
-    func verify(seed: String, caller: Caller) throws -> Bool {
+    package func verify(seed: String, caller: Caller) throws -> Bool {
         let isRight = try self.opened.gives(seed: seed)
         // The operator on the CA's own host only checks what he knows.
         guard caller.channel != .admin else { return isRight }
+        if isRight, !caller.isConfidential { try self.recordExposure(caller) }
         let now = self.opened.authority.clock.now
         self.guesses.withLock { guesses in
             let place = Self.place(caller)
@@ -103,7 +110,7 @@ final class SeedVerifier: SeedChecks {
         return isRight
     }
 
-    func standingToken(number: Int, seed: String?) throws -> String {
+    package func standingToken(number: Int, seed: String?) throws -> String {
         guard self.opened.authority.state.keyIsDerived else { return try RegistrationToken.random() }
         guard let seed else { throw Refusal(.missingParameter, "Missing seed parameter: this CA's token is derived from its seed") }
         guard try self.opened.gives(seed: seed) else { throw AuthorityError(.invalidSeed, "") }
@@ -113,5 +120,5 @@ final class SeedVerifier: SeedChecks {
         return try SeedRoot(try Seed(text: seed, allowWeak: true)).registrationToken(index)
     }
 
-    func oneTimeToken() throws -> String { try RegistrationToken.random() }
+    package func oneTimeToken() throws -> String { try RegistrationToken.random() }
 }

@@ -231,6 +231,7 @@ extension Call {
                     ("scheduled_at", state.scheduledCRLTime.map { .string($0.rfc3339) } ?? .null),
                 ].json
             ),
+            ("seed_exposed_at", state.seedExposedAt.map { .string($0.rfc3339) } ?? .null),
             ("publication", authority.rules.publicationBaseURL.map { .string($0) } ?? .null),
             (
                 "expiring_nodes",

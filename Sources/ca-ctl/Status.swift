@@ -165,6 +165,11 @@ package struct StatusReport: Sendable {
                 "the certificate of the node \(node.text("cn")) ends \(end): \(command("node renew \(ShellText.quoted(node.text("cn")))"))")
         }
         warnings += listWarnings(now: now, command: command)
+        if let time = core["seed_exposed_at"]?.stringValue {
+            warnings.append(
+                "SEED EXPOSED: it came in clear over a network at \(time); whoever listened there can make the CA's key: plan a new CA, and use tokens"
+            )
+        }
         if core["publication"]?.stringValue == nil {
             warnings.append("publication.base_url is not set: certificates carry no address of CRL and OCSP")
         }

@@ -1,10 +1,12 @@
 // Making and opening a data directory: what is written with which mode, what is refused, what happens the second time.
 
+import Authority
 import CoreServer
 import Foundation
 import Logging
 import PKI
 import Settings
+import Synchronization
 import Testing
 import UPKIProtocol
 
@@ -259,6 +261,29 @@ struct InitialiseTests {
         let error = #expect(throws: (any Error).self) { try workshop.initialise(seed: nil) }
         #expect(error.map { "\($0)" }?.contains(seed) == false)
         #expect(!FileManager.default.fileExists(atPath: workshop.directory.key))
+    }
+
+    @Test("a correct seed in clear over a network is recorded as exposed; over loopback, or a wrong one, it is not")
+    func exposedSeed() throws {
+        let workshop = try Workshop()
+        try workshop.initialise()
+        let opened = try workshop.open()
+        let marks = Mutex<[Caller]>([])
+        let seeds = SeedVerifier(opened: opened) { caller in marks.withLock { $0.append(caller) } }
+        let seed = "H8sUkBm3jVYUML-9xOeOXsoJKKWralcqZJxEmIb4mq0"
+        let network = Caller(proof: .plainAddress("192.0.2.1"), channel: .registrar)
+        #expect(try seeds.verify(seed: seed, caller: Caller(proof: .plainAddress("127.0.0.1"), channel: .registrar)))
+        #expect(try !seeds.verify(seed: "another seed that is wrong", caller: network))
+        #expect(marks.withLock { $0.isEmpty })
+        #expect(try seeds.verify(seed: seed, caller: network))
+        #expect(marks.withLock { $0 } == [network])
+        let context = RequestContext(id: "t", task: "seed_exposed", caller: network)
+        let report = opened.authority.commit([Change(context, needs: .anyone) { commit in try commit.markSeedExposed() }])
+        #expect(throws: Never.self) { try report.results[0].get() }
+        #expect(opened.authority.state.seedExposedAt != nil)
+        #expect(try opened.authority.store.read { try $0.lastAuditRecord() }?.detail.contains("SEED EXPOSED") == true)
+        try opened.close()
+        withExtendedLifetime(opened) {}
     }
 
     @Test("a directory without a CA says how one is made")

@@ -32,6 +32,57 @@ private final class FailingStore: Store {
     }
 }
 
+/// A store that takes no change while another process holds it, and counts how often it was asked.
+private final class LockedStore: Store {
+    let inner: InMemoryStore
+    private let state = Mutex((isLocked: false, writes: 0))
+
+    init(_ inner: InMemoryStore) { self.inner = inner }
+
+    var writes: Int { self.state.withLock { $0.writes } }
+
+    func lock(_ isLocked: Bool) { self.state.withLock { $0 = (isLocked, 0) } }
+
+    func read<Result>(_ body: (any StoreReader) throws -> Result) throws -> Result { try self.inner.read(body) }
+
+    func write<Result>(_ body: (any StoreWriter) throws -> Result) throws -> Result {
+        let isLocked = self.state.withLock { state in
+            state.writes += 1
+            return state.isLocked
+        }
+        guard !isLocked else { throw AuthorityError(.storageUnavailable, "the store is locked by another process") }
+        return try self.inner.write(body)
+    }
+}
+
+@Suite("A store that is locked")
+struct LockedStoreTests {
+    @Test("is waited for once for a whole batch, not once for each change, and takes changes again afterwards")
+    func lockedStore() throws {
+        var made: LockedStore?
+        let test = try TestAuthority(wrapping: {
+            let store = LockedStore($0)
+            made = store
+            return store
+        })
+        let store = try #require(made)
+        func change(_ name: String) -> Change<Bool> {
+            Change(TestAuthority.context("add_admin", TestAuthority.operatorOnHost), needs: .local) { commit in
+                try commit.addAdmin(name)
+                return true
+            }
+        }
+        store.lock(true)
+        let report = test.authority.commit((1...20).map { change("/CN=admin\($0)") })
+        #expect(store.writes == 1)
+        #expect(report.results.count == 20)
+        for result in report.results { #expect(throws: AuthorityError(.storageUnavailable, "")) { try result.get() } }
+        #expect(test.authority.state.admins.isEmpty)
+        store.lock(false)
+        #expect(try test.authority.commit([change("/CN=admin")]).results[0].get())
+    }
+}
+
 private struct FailingWriter: StoreWriter {
     struct Full: Error {}
     let inner: any StoreWriter

@@ -66,10 +66,11 @@ public struct Issuer: Sendable {
     public var pem: String { PEM.encode(self.der, label: "CERTIFICATE") }
 
     /// The fingerprint as people compare it: upper case pairs with colons.
-    public var displayFingerprint: String {
-        let text = Array(self.fingerprint.uppercased().utf8)
-        return stride(from: 0, to: text.count, by: 2).map { String(decoding: text[$0..<min($0 + 2, text.count)], as: UTF8.self) }.joined(
-            separator: ":")
+    public var displayFingerprint: String { Self.displayFingerprint(of: self.der) }
+
+    /// SHA-256 of a certificate's DER in upper case pairs with colons.
+    public static func displayFingerprint(of der: [UInt8]) -> String {
+        SHA256.hash(data: der).map { Hexadecimal.encode([$0]).uppercased() }.joined(separator: ":")
     }
 
     /// What the CA key signs with when `digest` is asked for.

@@ -225,9 +225,7 @@ extension Authority {
         }
         let names = try certificate.extensions.subjectAlternativeNames?.compactMap { AlternativeName($0) } ?? []
         // A renewal is a new issuance: names that were blocked or limited since are refused.
-        let nameRules = NameRules(profile: profile, rules: self.rules, actor: actor)
-        try nameRules.check(names)
-        if !old.commonName.isEmpty { try nameRules.check(commonName: old.commonName) }
+        try NameRules(profile: profile, rules: self.rules, actor: actor).check(names: names, recordedCommonName: old.commonName)
         let now = self.clock.now
         let end = min(now.advanced(byDays: try self.days(days, of: profile)), self.issuer.notAfter)
         return try self.sign(
@@ -294,9 +292,8 @@ extension Commit {
                 "\(self.context.task) needs a node that may ask for the profile \(prepared.record.profile) (ca-ctl node limit)")
         }
         if self.actor.node?.names != nil, let profile = self.state.profiles[prepared.record.profile] {
-            let nameRules = NameRules(profile: profile, rules: self.rules, actor: self.actor)
-            try nameRules.check(prepared.names)
-            if !prepared.record.commonName.isEmpty { try nameRules.check(commonName: prepared.record.commonName) }
+            try NameRules(profile: profile, rules: self.rules, actor: self.actor)
+                .check(names: prepared.names, recordedCommonName: prepared.record.commonName)
         }
         if try self.store.isBlocked(keyHash: prepared.keyHash) {
             throw AuthorityError.refused("Request refused: the key was revoked for keyCompromise; make a new one")

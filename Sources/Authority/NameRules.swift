@@ -32,9 +32,7 @@ struct NameRules {
         for scalar in commonName.unicodeScalars where Self.isForbidden(scalar) {
             throw AuthorityError.refused("Request refused: the common name has a control or direction character")
         }
-        guard DistinguishedName.normalised(commonName) == DistinguishedName.normalised(commonName).trimmingSpaces,
-            commonName.trimmingSpaces == commonName
-        else {
+        guard commonName.trimmingSpaces == commonName else {
             throw AuthorityError.refused("Request refused: the common name begins or ends with a space")
         }
         if HostName.isHostName(commonName) {
@@ -60,6 +58,12 @@ struct NameRules {
                 throw self.outsideLimits(commonName)
             }
         }
+    }
+
+    /// The names of a certificate that exists, under the rules of this moment.
+    func check(names: [AlternativeName], recordedCommonName: String) throws {
+        try self.check(names)
+        if !recordedCommonName.isEmpty { try self.check(commonName: recordedCommonName) }
     }
 
     /// Control characters, and those that make text read in another order than it stands.

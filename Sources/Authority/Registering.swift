@@ -70,11 +70,11 @@ extension Authority {
                     "Request refused: \(address) is no loopback address, and the configuration's list 'nodes' (with security: plain) does not give it to \(request.commonName)"
                 )
             }
-        }
-        if case .plainAddress = caller.proof, !caller.isConfidential, request.csr == nil, !self.rules.acceptSeedInClear {
-            throw AuthorityError.refused(
-                "Request refused: without a csr the answer would carry a private key over a network in clear; send a csr, or register through CURVE or loopback"
-            )
+            guard request.csr != nil || self.rules.acceptSeedInClear else {
+                throw AuthorityError.refused(
+                    "Request refused: without a csr the answer would carry a private key over a network in clear; send a csr, or register through CURVE or loopback"
+                )
+            }
         }
         try state.checkFree(request.commonName, binding: caller.binding, proof: proof, now: now)
         return try self.checkGenerating(

@@ -21,15 +21,3 @@ enum AuthorityKeyMatch {
         return "rsa-\((serializer.serializedBytes.count - 38) / 32 * 256)"
     }
 }
-
-enum Fingerprint {
-    /// SHA-256 of a certificate in upper-case pairs with colons.
-    static func display(_ der: [UInt8]) -> String {
-        SHA256.hash(data: der).map { Hexadecimal.encode([$0]).uppercased() }.joined(separator: ":")
-    }
-}
-
-/// Random secrets for imported CAs, which have no seed.
-enum SecretSource {
-    static func bytes(_ count: Int) throws -> [UInt8] { SystemRandom().bytes(count) }
-}

@@ -185,7 +185,7 @@ public enum Initialise {
                 now: clock.now.seconds)
             return Material(
                 key: imported.key, certificate: imported.certificateDER, auditKey: try CAKey.generate(.ed25519),
-                curveSecrets: try CurvePort.allCases.map { ($0, try SecretSource.bytes(32)) }, token: try RegistrationToken.random(),
+                curveSecrets: CurvePort.allCases.map { ($0, SystemRandom().bytes(32)) }, token: try RegistrationToken.random(),
                 isDerived: false,
                 madeSeed: nil, warnings: ["what this CA issued or revoked before the import is not known here"],
                 keyAtRest: try self.atRest(imported.key, configuration))
@@ -327,7 +327,7 @@ public enum Initialise {
         let subject = PKI.DistinguishedName(certificate.subject)
         var members: [JSON.Member] = [
             .init("created", false), .init("data_dir", .string(directory.path)), .init("subject", .string(subject.slashNotation)),
-            .init("fingerprint", .string(Fingerprint.display(der))),
+            .init("fingerprint", .string(Issuer.displayFingerprint(of: der))),
             .init("not_after", .string(UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970)).rfc3339)),
             .init("key_type", .string(AuthorityKeyMatch.name(certificate.publicKey))),
         ]

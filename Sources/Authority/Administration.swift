@@ -30,7 +30,7 @@ extension Commit {
         try self.audit(target: admin.text)
     }
 
-    /// Adds or replaces a profile. Its file is written inside the transaction: a failure of either leaves the record out, so that no audited change is missing on disk.
+    /// Adds or replaces a profile, and its file with the commit.
     public mutating func setProfile(_ profile: CertificateProfile, mustExist: Bool, in authority: Authority) throws {
         let standing = self.state.profiles[profile.name]
         if mustExist, standing == nil { throw AuthorityError(.profileNotFound, profile.name) }
@@ -42,9 +42,7 @@ extension Commit {
                 "Request refused: \(profile.name) is an alias of the profile \(CertificateProfile.canonicalName(profile.name))")
         }
         try self.audit(target: profile.name, detail: "duration \(profile.duration) days")
-        do { try authority.profileFolder.store(profile) } catch {
-            throw AuthorityError(.storage, "the profile's file could not be written", cause: String(describing: error))
-        }
+        try self.stage(.storeProfile(profile), in: authority)
         self.state.profiles[profile.name] = profile
     }
 
@@ -55,17 +53,19 @@ extension Commit {
             throw AuthorityError.refused("Request refused: the profile \(name) is built in")
         }
         try self.audit(target: name)
-        do { try authority.profileFolder.remove(name: name) } catch {
-            throw AuthorityError(.storage, "the profile's file could not be removed", cause: String(describing: error))
-        }
+        try self.stage(.removeProfile(name: name), in: authority)
         self.state.profiles[name] = nil
     }
 
     /// Takes over new settings and profiles (`ca-ctl reload`).
     public mutating func reload(rules: Rules, profiles: [CertificateProfile], in authority: Authority) throws {
         try self.audit(detail: "\(profiles.count) profiles")
+        // What earlier changes of this batch did to profiles is not in the folder yet.
+        let (before, now) = (authority.state.profiles, self.state.profiles)
+        let fresh = Set(before.keys).union(now.keys).filter { before[$0] != now[$0] }
         self.state.profiles = [:]
         for profile in profiles { self.state.profiles[profile.name] = profile }
+        for name in fresh { self.state.profiles[name] = now[name] }
         self.followUps.append { authority.setRules(rules) }
     }
 }

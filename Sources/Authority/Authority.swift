@@ -12,8 +12,7 @@ public final class Authority: Sendable {
     public let store: any Store
     public let clock: any Clock
     public let random: any RandomSource
-    let nodeFolders: any NodeFolders
-    let profileFolder: any ProfileFolder
+    let files: any FileJournal
     private let current: Mutex<AuthorityState>
     private let currentRules: Mutex<Rules>
     private let extensionCache = ProfileExtensionCache()
@@ -24,14 +23,13 @@ public final class Authority: Sendable {
     /// - Throws: `storage` where the store belongs to another CA certificate or cannot be read.
     public init(
         issuer: Issuer, store: any Store, rules: Rules, profiles: [CertificateProfile], clock: any Clock, random: any RandomSource,
-        nodeFolders: any NodeFolders, profileFolder: any ProfileFolder
+        files: any FileJournal
     ) throws {
         self.issuer = issuer
         self.store = store
         self.clock = clock
         self.random = random
-        self.nodeFolders = nodeFolders
-        self.profileFolder = profileFolder
+        self.files = files
         self.currentRules = Mutex(rules)
         var state = try store.read { reader in
             guard try reader.setting(.authorityFingerprint) == issuer.fingerprint else {

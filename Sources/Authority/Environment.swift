@@ -1,4 +1,4 @@
-// What the rules are handed from outside, so that each can be tested without a process: time, randomness, the folders for keys and profiles.
+// What the rules are handed from outside, so that each can be tested without a process: time, randomness, settings. Files: FileChanges.swift.
 
 public import PKI
 
@@ -13,24 +13,6 @@ public protocol RandomSource: Sendable {
     func next128() -> (UInt64, UInt64)
     /// `count` random octets.
     func bytes(_ count: Int) -> [UInt8]
-}
-
-/// Where keys that the CA made for others are kept, with their certificates: `nodes/<cn>/`.
-public protocol NodeFolders: Sendable {
-    /// Writes both files durably.
-    func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws
-    /// Puts a renewed certificate beside the key that is there.
-    func store(commonName: String, certificatePEM: String) throws
-    /// Removes what is there; nothing there is no error.
-    func remove(commonName: String) throws
-}
-
-/// Where profiles are kept: `profiles/<name>.yml`.
-public protocol ProfileFolder: Sendable {
-    /// Writes the profile durably.
-    func store(_ profile: CertificateProfile) throws
-    /// Removes it; nothing there is no error.
-    func remove(name: String) throws
 }
 
 /// A key pair that the CA made for a subject.

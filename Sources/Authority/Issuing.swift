@@ -275,12 +275,10 @@ extension Commit {
             target: prepared.record.subject, serial: prepared.record.serial,
             detail: "profile \(prepared.record.profile)" + (detail.isEmpty ? "" : ", " + detail))
         if let key = prepared.keptKey {
-            // Before the commit: a certificate whose key was lost would be acknowledged otherwise. A folder without its commit harms nobody.
-            do {
-                try authority.nodeFolders.store(commonName: prepared.record.commonName, keyPEM: key, certificatePEM: prepared.pem)
-            } catch {
-                throw AuthorityError(.storage, "the key file could not be written", cause: String(describing: error))
-            }
+            // On disk before the commit: a certificate whose key was lost would be acknowledged otherwise. In its folder after the
+            // commit: a certificate would be there otherwise that no record knows.
+            try self.stage(
+                .storeKey(commonName: prepared.record.commonName, keyPEM: key, certificatePEM: prepared.pem), in: authority)
         }
     }
 

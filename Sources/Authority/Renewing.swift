@@ -16,8 +16,7 @@ extension Commit {
         try self.insert(prepared, in: authority, detail: "renews \(old.hexadecimal)")
         try self.follow(renewalOf: old, by: prepared)
         if certificate.keyIsKept {
-            // After the commit, so that the folder never shows a certificate that does not exist.
-            self.followUps.append { try? authority.nodeFolders.store(commonName: prepared.record.commonName, certificatePEM: prepared.pem) }
+            try self.stage(.storeCertificate(commonName: prepared.record.commonName, certificatePEM: prepared.pem), in: authority)
         }
         if revokesOld { try self.revoke(status, reason: .superseded) }
     }

@@ -102,9 +102,8 @@ extension Commit {
             try self.audit(target: entry.certificate.subject, serial: entry.certificate.serial, detail: "taken out of the inventory")
         }
         if let node { try self.end(node) }
-        for commonName in Set(found.filter(\.certificate.keyIsKept).map(\.certificate.commonName)) {
-            // After the commit, and asked again then: a later change of the same batch may have made a new key for this name.
-            self.followUps.append { authority.removeKeyIfUnused(commonName) }
+        for commonName in Set(found.filter(\.certificate.keyIsKept).map(\.certificate.commonName)).sorted() {
+            if try !self.store.needsKey(commonName) { try self.stage(.removeKey(commonName: commonName), in: authority) }
         }
     }
 
@@ -160,26 +159,19 @@ extension StoreReader {
     }
 }
 
-extension Authority {
-    /// Destroys the key kept for a name once no certificate needs it. What cannot be removed now is no secret of anything that is still valid.
-    func removeKeyIfUnused(_ commonName: String) {
-        var isUsed = true
-        do {
-            isUsed = try self.store.read { reader in
-                var used = false
-                try reader.forEachCertificate(commonName: commonName) { status in
-                    used = status.certificate.keyIsKept && !status.certificate.isDeleted
-                    return !used
-                }
-                return used
-            }
-        } catch {
-            // Unknown is used: a key is never destroyed on a guess.
-            return
+extension StoreReader {
+    /// Whether a certificate of this name is in the inventory whose key is kept.
+    fileprivate func needsKey(_ commonName: String) throws -> Bool {
+        var isNeeded = false
+        try self.forEachCertificate(commonName: commonName) { status in
+            isNeeded = status.certificate.keyIsKept && !status.certificate.isDeleted
+            return !isNeeded
         }
-        if !isUsed { try? self.nodeFolders.remove(commonName: commonName) }
+        return isNeeded
     }
+}
 
+extension Authority {
     /// The serial numbers that `revoke` means for this actor.
     public func revocationTargets(_ selector: Selector, reason: CRLReason, actor: Actor) throws -> [SerialNumber] {
         try self.store.read { try $0.revocationTargets(selector, reason: reason, for: actor, now: self.clock.now) }

@@ -20,6 +20,8 @@ public struct DataDirectory: Sendable {
     public var profiles: String { self.path + "/profiles" }
     public var database: String { self.path + "/db/ca.sqlite" }
     public var nodes: String { self.path + "/nodes" }
+    /// Changes of files that wait for their commit.
+    public var pending: String { self.path + "/pending" }
     public var published: String { self.path + "/published" }
     public var publishedList: String { self.published + "/crl.der" }
     public var publishedCertificate: String { self.published + "/ca.crt" }
@@ -34,22 +36,32 @@ public struct DataDirectory: Sendable {
 }
 
 /// `nodes/<cn>/`: keys that the CA made for others.
-package struct NodeDirectories: NodeFolders {
+package struct NodeDirectories {
     package let root: String
 
+    /// Writes both files durably.
     package func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
         let folder = self.root + "/" + Self.folderName(commonName)
         try PrivateDirectory.create(folder)
+        try DurableFile.removeLeftovers(in: folder)
         try PrivateFile.write(keyPEM, to: folder + "/key.pem")
         try DurableFile.write(Array(certificatePEM.utf8), to: folder + "/cert.pem", mode: 0o600)
     }
 
+    /// Puts a renewed certificate beside the key that is there.
     package func store(commonName: String, certificatePEM: String) throws {
-        try DurableFile.write(Array(certificatePEM.utf8), to: self.root + "/" + Self.folderName(commonName) + "/cert.pem", mode: 0o600)
+        let folder = self.root + "/" + Self.folderName(commonName)
+        // Taken away by hand: there is nothing to put it beside.
+        guard DataDirectory.exists(folder) else { return }
+        try DurableFile.removeLeftovers(in: folder)
+        try DurableFile.write(Array(certificatePEM.utf8), to: folder + "/cert.pem", mode: 0o600)
     }
 
+    /// Removes what is there; nothing there is no error.
     package func remove(commonName: String) throws {
         let folder = self.root + "/" + Self.folderName(commonName)
+        guard DataDirectory.exists(folder) else { return }
+        try DurableFile.removeLeftovers(in: folder)
         try DurableFile.remove(folder + "/key.pem")
         try DurableFile.remove(folder + "/cert.pem")
         rmdir(folder)
@@ -75,13 +87,15 @@ package struct NodeDirectories: NodeFolders {
 }
 
 /// `profiles/<name>.yml`.
-struct ProfileDirectory: ProfileFolder {
+struct ProfileDirectory {
     let root: String
 
-    func store(_ profile: CertificateProfile) throws {
-        try DurableFile.write(Array(ProfileFile.render(profile).utf8), to: self.path(profile.name), mode: 0o600)
-    }
+    func store(_ profile: CertificateProfile) throws { try self.store(name: profile.name, text: Array(ProfileFile.render(profile).utf8)) }
 
+    /// Writes the profile durably.
+    func store(name: String, text: [UInt8]) throws { try DurableFile.write(text, to: self.path(name), mode: 0o600) }
+
+    /// Removes it; nothing there is no error.
     func remove(name: String) throws { try DurableFile.remove(self.path(name)) }
 
     private func path(_ name: String) -> String { self.root + "/" + name + ".yml" }
@@ -92,7 +106,7 @@ struct ProfileDirectory: ProfileFolder {
     func load(baseSubject: [CertificateProfile.SubjectAttribute]) throws -> [CertificateProfile] {
         var profiles: [String: CertificateProfile] = [:]
         for profile in CertificateProfile.builtIns(baseSubject: baseSubject) { profiles[profile.name] = profile }
-        for name in try Self.entries(self.root) where name.hasSuffix(".yml") && !name.hasPrefix(".") {
+        for name in try FolderListing.names(self.root).sorted() where name.hasSuffix(".yml") && !name.hasPrefix(".") {
             let path = self.root + "/" + name
             guard let bytes = try SettingsFile.read(path) else { continue }
             let profile = try ProfileFile.parse(bytes, file: "profiles/" + name, name: String(name.dropLast(4)))
@@ -101,7 +115,12 @@ struct ProfileDirectory: ProfileFolder {
         return profiles.values.sorted { $0.name < $1.name }
     }
 
-    private static func entries(_ folder: String) throws -> [String] {
+}
+
+/// What is in a folder.
+enum FolderListing {
+    /// The names, in no order, `.` and `..` among them.
+    static func names(_ folder: String) throws -> [String] {
         guard let stream = opendir(folder) else { throw CoreError("Cannot read the folder \(folder): \(String(cString: strerror(errno)))") }
         defer { closedir(stream) }
         var names: [String] = []
@@ -110,7 +129,7 @@ struct ProfileDirectory: ProfileFolder {
                 withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
             )
         }
-        return names.sorted()
+        return names
     }
 }
 

@@ -265,7 +265,7 @@ public enum Initialise {
         let authority = try Authority(
             issuer: issuer, store: store, rules: Rules(try OpenedAuthority.readConfiguration(directory)), profiles: [], clock: clock,
             random: SystemRandom(),
-            nodeFolders: NodeDirectories(root: directory.nodes), profileFolder: ProfileDirectory(root: directory.profiles))
+            files: PendingFiles(directory) { _ in })
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
         let token = material.token
         let isDerived = material.isDerived

@@ -41,6 +41,8 @@ public final class OpenedAuthority: Sendable {
         for folder in [directory.path, directory.profiles, directory.nodes, directory.published] {
             try DurableFile.removeLeftovers(in: folder)
         }
+        // A CRL's entries wait in a file that has no name but for an instant.
+        try DurableFile.removeLeftovers(in: directory.path, prefix: ".crl-")
         let configuration = try Self.readConfiguration(directory)
         for warning in configuration.warnings { log.warning("\(warning)") }
 
@@ -51,12 +53,16 @@ public final class OpenedAuthority: Sendable {
             throw CoreError("The CA key does not match \(directory.certificate); restore both from the same backup, or give the right seed")
         }
         let store = try SQLiteStore(path: directory.database)
+        let files = PendingFiles(directory) { log.error("\($0)") }
+        try files.settle { sequence, request in
+            guard let record = try store.read({ try $0.auditRecords(after: sequence - 1, limit: 1) }).first else { return false }
+            return record.sequence == sequence && record.requestID == request && record.outcome == .done
+        }
         let issuer = try Issuer(der: certificate, key: try key.certificatePrivateKey(), signParts: key.partsSigner)
         let authority = try Authority(
             issuer: issuer, store: store, rules: Rules(configuration),
             profiles: try ProfileDirectory(root: directory.profiles).load(baseSubject: issuer.name.baseSubject),
-            clock: SystemClock(), random: SystemRandom(), nodeFolders: NodeDirectories(root: directory.nodes),
-            profileFolder: ProfileDirectory(root: directory.profiles))
+            clock: SystemClock(), random: SystemRandom(), files: files)
         let opened = OpenedAuthority(authority: authority, configuration: configuration, directory: directory, store: store, lock: lock)
         try opened.takeSeedOutOfConfiguration(log)
         return opened

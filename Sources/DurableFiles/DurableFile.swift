@@ -5,7 +5,7 @@ import Glibc
 /// Whole-file writes that survive kill -9 and power loss.
 public enum DurableFile {
     /// Names of files under construction begin so; they are constant in length, so that any allowed file name can be written.
-    static let temporaryPrefix = ".upki-tmp-"
+    public static let temporaryPrefix = ".upki-tmp-"
 
     /// Replaces the content of `path`, or creates it.
     ///
@@ -68,10 +68,11 @@ public enum DurableFile {
 
     /// Removes the temporary files that a killed process left in a folder; to be called while the folder's lock is held.
     ///
+    /// - Parameter prefix: what their names begin with; those of this module where none is given.
     /// - Returns: how many were removed.
     /// - Throws: ``DurableFileError`` if the folder cannot be read.
     @discardableResult
-    public static func removeLeftovers(in directory: String) throws(DurableFileError) -> Int {
+    public static func removeLeftovers(in directory: String, prefix: String = DurableFile.temporaryPrefix) throws(DurableFileError) -> Int {
         guard let stream = opendir(directory) else { throw .system("Cannot open \(directory)", errno) }
         defer { closedir(stream) }
         var count = 0
@@ -79,7 +80,7 @@ public enum DurableFile {
             let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
                 tuple.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: tuple.pointee)) { String(cString: $0) }
             }
-            if name.hasPrefix(temporaryPrefix), unlink("\(directory)/\(name)") == 0 { count += 1 }
+            if name.hasPrefix(prefix), unlink("\(directory)/\(name)") == 0 { count += 1 }
         }
         return count
     }

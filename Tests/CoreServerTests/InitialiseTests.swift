@@ -11,7 +11,7 @@ import Testing
 import UPKIProtocol
 
 /// A directory that goes when the test ends.
-private final class Workshop {
+final class Workshop {
     let path: String
 
     init() throws {

@@ -43,7 +43,7 @@ public final class RepeatableRandom: RandomSource {
 }
 
 /// Folders in memory; with `fails` nothing can be written.
-public final class RememberedFolders: NodeFolders, ProfileFolder {
+public final class RememberedFolders: FileJournal {
     public struct Full: Error {}
     private let keys = Mutex<[String: [UInt8]]>([:])
     private let renewed = Mutex<[String: String]>([:])
@@ -62,21 +62,20 @@ public final class RememberedFolders: NodeFolders, ProfileFolder {
     public func renewedCertificate(_ commonName: String) -> String? { self.renewed.withLock { $0[commonName] } }
     public var profileNames: Set<String> { self.profiles.withLock { Set($0.keys) } }
 
-    public func store(commonName: String, keyPEM: [UInt8], certificatePEM: String) throws {
+    public func stage(_ change: FileChange, record sequence: Int64, request: String, part: Int) throws -> StagedFileChange {
         guard !self.fails else { throw Full() }
-        self.keys.withLock { $0[commonName] = keyPEM }
+        return StagedFileChange(name: "\(sequence).\(part)", change: change)
     }
 
-    public func store(commonName: String, certificatePEM: String) throws { self.renewed.withLock { $0[commonName] = certificatePEM } }
-
-    public func remove(commonName: String) throws { self.keys.withLock { $0[commonName] = nil } }
-
-    public func store(_ profile: CertificateProfile) throws {
-        guard !self.fails else { throw Full() }
-        self.profiles.withLock { $0[profile.name] = profile }
+    public func carryOut(_ staged: StagedFileChange) {
+        switch staged.change {
+        case .storeKey(let commonName, let keyPEM, _): self.keys.withLock { $0[commonName] = keyPEM }
+        case .storeCertificate(let commonName, let certificatePEM): self.renewed.withLock { $0[commonName] = certificatePEM }
+        case .removeKey(let commonName): self.keys.withLock { $0[commonName] = nil }
+        case .storeProfile(let profile): self.profiles.withLock { $0[profile.name] = profile }
+        case .removeProfile(let name): self.profiles.withLock { $0[name] = nil }
+        }
     }
-
-    public func remove(name: String) throws { self.profiles.withLock { $0[name] = nil } }
 }
 
 /// An authority with everything around it.
@@ -118,7 +117,7 @@ public struct TestAuthority: Sendable {
             issuer: issuer, store: self.store, rules: rules,
             profiles: CertificateProfile.builtIns(baseSubject: [.init(.country, "FR"), .init(.organization, "Test")]) + extra, clock: clock,
             random: random,
-            nodeFolders: folders, profileFolder: folders)
+            files: folders)
     }
 
     /// The authority as a restart finds it.
@@ -126,7 +125,7 @@ public struct TestAuthority: Sendable {
         try Authority(
             issuer: self.authority.issuer, store: self.store, rules: rules, profiles: Array(self.authority.state.profiles.values),
             clock: self.clock,
-            random: RepeatableRandom(), nodeFolders: self.folders, profileFolder: self.folders)
+            random: RepeatableRandom(), files: self.folders)
     }
 
     // MARK: Callers

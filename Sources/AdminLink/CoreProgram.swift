@@ -76,9 +76,9 @@ public struct CoreRun: Sendable {
         public init() {}
     }
 
-    /// Makes a CA, or checks a seed against the one that is there.
+    /// Makes a CA, or checks a seed against the one that is there. A CA that was made is there only after `finishInitialising`.
     public static func initialise(dataDirectory: String, _ origin: Origin, _ wishes: Wishes) -> CoreRun {
-        var arguments = ["init", "--data-dir", dataDirectory]
+        var arguments = ["init", "--until-shown", "--data-dir", dataDirectory]
         for (flag, value) in [("--key-type", wishes.keyType), ("--subject", wishes.subject), ("--company", wishes.company)] {
             if let value { arguments += [flag, value] }
         }
@@ -87,6 +87,11 @@ public struct CoreRun: Sendable {
             ("seed", origin.seed), ("ca_key", origin.authorityKey), ("ca_cert", origin.authorityCertificate), ("password", origin.password),
         ]
         return CoreRun(arguments, .object(secrets.compactMap { name, value in value.map { JSON.Member(name, .string($0)) } }))
+    }
+
+    /// What `initialise` answered has been shown.
+    public static func finishInitialising(dataDirectory: String) -> CoreRun {
+        CoreRun(["finish-init", "--data-dir", dataDirectory], .object([]))
     }
 
     /// A key that the CA keeps, with its certificate.

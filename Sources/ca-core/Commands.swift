@@ -12,7 +12,7 @@ import UPKIProtocol
 struct CACore: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ca-core", abstract: "Holds the CA key, the store and the rules. Usually started by ca-ctl or systemd.",
-        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, Export.self, Token.self])
+        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, FinishInit.self, Export.self, Token.self])
 }
 
 /// Runs what may fail, and turns the failure into one line and exit code 1.
@@ -92,6 +92,9 @@ struct Init: ParsableCommand {
     @Flag(help: "Accept a seed that is short or simple: for experiments.")
     var weakSeed = false
 
+    @Flag(help: "Leave the CA unfinished until finish-init says that its seed was shown: for whoever shows it in our place.")
+    var untilShown = false
+
     @OptionGroup var logging: LogOptions
 
     func run() throws {
@@ -104,9 +107,12 @@ struct Init: ParsableCommand {
             request.allowsWeakSeed = self.weakSeed
             try request.take(secrets: try StandardInput.object())
             let directory = DataDirectory(self.dataDir)
-            StandardOutput.write(try Initialise.run(request, in: directory, log: log).encoded + [0x0a])
+            let result = try Initialise.run(request, in: directory, log: log)
             // A seed that nobody was shown makes no CA.
-            try Initialise.finish(directory)
+            guard StandardOutput.write(result.encoded + [0x0a]) else {
+                throw CoreError("standard output takes nothing, so that nobody has seen the seed: there is no CA; run init again")
+            }
+            if !self.untilShown { try Initialise.finish(directory) }
         }
     }
 }
@@ -174,13 +180,16 @@ enum StandardInput {
 }
 
 enum StandardOutput {
-    static func write(_ bytes: [UInt8]) {
+    /// - Returns: whether it took everything.
+    @discardableResult
+    static func write(_ bytes: [UInt8]) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             rest = rest.dropFirst(count)
         }
+        return true
     }
 }

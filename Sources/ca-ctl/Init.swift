@@ -70,6 +70,7 @@ struct Init: ParsableCommand {
         let origin = try self.origin()
         let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
         shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.command("up"))\n")
+        try InitReport.hasBeenShown(result, shared)
     }
 
     private func origin() throws -> CoreRun.Origin {
@@ -121,6 +122,12 @@ enum PasswordFile {
 }
 
 enum InitReport {
+    /// Only now is the CA there: killed before, `init` makes another one the next time, whose seed is then shown.
+    static func hasBeenShown(_ result: JSON, _ shared: SharedOptions) throws {
+        guard result["created"]?.boolValue == true else { return }
+        _ = try shared.runCore(.finishInitialising(dataDirectory: try shared.directories.locations().dataDirectory))
+    }
+
     /// What `init`, and `up` when it initialises, show.
     static func text(_ result: JSON, _ shared: SharedOptions) -> String {
         let created = result["created"]?.boolValue ?? false

@@ -91,7 +91,9 @@ struct Up: ParsableCommand {
     /// Has ca-core make the CA where there is none, or check a seed that was given against the CA that is there.
     /// - Returns: what ca-core says, when it was called.
     private func initialise(_ locations: Locations) throws -> JSON? {
-        let isThere = access("\(locations.dataDirectory)/ca.crt", F_OK) == 0 && access("\(locations.dataDirectory)/db/ca.sqlite", F_OK) == 0
+        // As ca-core sees it: what an init left unfinished is no CA yet.
+        func exists(_ name: String) -> Bool { access("\(locations.dataDirectory)/\(name)", F_OK) == 0 }
+        let isThere = exists("ca.crt") && exists("db/ca.sqlite") && !exists("init.unfinished")
         guard isThere || !noInit else {
             throw CommandError(
                 .refused, "\(locations.dataDirectory) holds no CA, and --no-init forbids to make one; run: \(shared.command("init"))")
@@ -105,6 +107,7 @@ struct Up: ParsableCommand {
         guard result["created"]?.boolValue == true else { return nil }
         // At once: should the start fail, the only copy of the seed must not be lost.
         shared.output.show(result, text: InitReport.text(result, shared) + "\n")
+        try InitReport.hasBeenShown(result, shared)
         return result
     }
 

@@ -43,7 +43,7 @@ struct CoreRunTests {
         }
         #expect(
             runs[0].arguments == [
-                "init", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company", "Example",
+                "init", "--until-shown", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company", "Example",
                 "--weak-seed",
             ])
         #expect(runs[1].arguments == ["export", "--data-dir", "/data", "--cn", "www", "--pkcs12"])

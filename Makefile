@@ -6,7 +6,7 @@ SWIFT ?= swift
 programs := ca-core ca-registrar ca-ctl
 release := .build/release
 
-.PHONY: run test build install bench clean
+.PHONY: run test crash build install bench clean
 
 run: build
 	@exec scripts/run
@@ -20,6 +20,13 @@ test:
 	@scripts/setup test
 	$(SWIFT) build -c release --build-tests
 	$(SWIFT) test -c release --skip-build
+
+# Kills programs of a CA under load with -9, N times, and counts what is left: make crash N=200 SEED=1; see docs/RELIABILITY.md.
+N ?= 100
+crash:
+	@scripts/setup test
+	$(SWIFT) build -c release --build-tests
+	UPKI_CRASH_ROUNDS=$(N) $(if $(SEED),UPKI_CRASH_SEED=$(SEED)) $(SWIFT) test -c release --skip-build --filter 'CrashTests/rounds'
 
 install: build
 	install -d "$(DESTDIR)$(PREFIX)/bin"

@@ -76,6 +76,15 @@ final class RunningCA {
         return finished.code
     }
 
+    /// Tells it to stop, does something else meanwhile, and waits until it has ended, whatever it ended with.
+    func stopWhile(_ body: () -> Void) throws {
+        guard let supervisor = self.supervisor else { return }
+        supervisor.signal(SIGTERM)
+        body()
+        try supervisor.finish(within: .seconds(10))
+        self.supervisor = nil
+    }
+
     func end() {
         do { try self.stop() } catch { Issue.record(error) }
         self.supervisor = nil

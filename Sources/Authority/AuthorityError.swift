@@ -1,7 +1,7 @@
 // The one error of this module: a code that programs act on, and the detail that the protocol's documented line is made of.
 
 /// Why the authority refused or failed.
-public struct AuthorityError: Error, Sendable, Equatable {
+public struct AuthorityError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What kind of refusal it is; the protocol turns each into its documented words.
     public enum Code: String, Sendable {
         /// The caller lacks the role; the detail is `<task> needs <role>`.
@@ -28,8 +28,10 @@ public struct AuthorityError: Error, Sendable, Equatable {
         case notFound
         /// The store failed at one change; the detail names no path and no SQL.
         case storage
-        /// The store takes no change now: locked, full, read-only, damaged. Trying the changes one by one would be in vain.
+        /// The store takes no change now: locked, read-only, a failing disk. Trying the changes one by one would be in vain.
         case storageUnavailable
+        /// The disk is full: only what must not wait is taken, from the space set aside for it.
+        case storageFull
     }
 
     public let code: Code
@@ -43,11 +45,13 @@ public struct AuthorityError: Error, Sendable, Equatable {
         self.cause = cause
     }
 
+    public var description: String { self.detail }
+
     /// Equality is the code's: tests and callers compare what happened, not its words.
     public static func == (left: AuthorityError, right: AuthorityError) -> Bool { left.code == right.code }
 
     /// Whether something failed, rather than a rule refusing.
-    public var isFailure: Bool { self.code == .storage || self.code == .storageUnavailable }
+    public var isFailure: Bool { self.code == .storage || self.code == .storageUnavailable || self.code == .storageFull }
 
     /// A refusal with a whole line of its own.
     static func refused(_ line: String) -> AuthorityError { AuthorityError(.refused, line) }

@@ -11,6 +11,20 @@ public protocol Store: AnyObject, Sendable {
 
     /// Runs `body` in one transaction; it is durable (on disk, not in a cache) when this returns, and undone when `body` throws.
     func write<Result>(_ body: (any StoreWriter) throws -> Result) throws -> Result
+
+    /// Whether the space set aside for what must not wait is in use, since the disk is full: until it is whole again nothing else is taken.
+    var isShortOfSpace: Bool { get }
+
+    /// Gives up a part of the space set aside.
+    ///
+    /// - Returns: false where nothing is left of it.
+    func giveUpSpace() -> Bool
+}
+
+/// A store that sets no space aside.
+extension Store {
+    public var isShortOfSpace: Bool { false }
+    public func giveUpSpace() -> Bool { false }
 }
 
 /// Reading one snapshot of a store.

@@ -35,7 +35,10 @@ public final class DirectoryLock: Sendable {
         guard ftruncate(file.number, 0) == 0 else { throw .system("Cannot write \(path)", errno) }
         let text = Array("\(getpid())\n".utf8)
         let result = text.withUnsafeBytes { buffer in Result { () throws(DurableFileError) in try file.write(buffer, path) } }
-        try result.get()
+        do { try result.get() } catch {
+            // Only a message needs the number: on a full disk the lock is as good without it.
+            guard error.errno == ENOSPC || error.errno == EDQUOT else { throw error }
+        }
         self.path = path
         self.file = file
     }

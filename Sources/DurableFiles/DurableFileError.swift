@@ -46,7 +46,15 @@ public struct DurableFileError: Error, Equatable, CustomStringConvertible, Senda
     /// The error for a system call that has just failed with `number`.
     static func system(_ action: String, _ number: Int32, file: String = #fileID, line: Int = #line) -> Self {
         let code: Code = number == ENOENT ? .notFound : .system
-        return Self(code, "\(action): \(text(of: number))", errno: number, file: file, line: line)
+        return Self(code, "\(action): \(text(of: number))\(remedy(for: number))", errno: number, file: file, line: line)
+    }
+
+    private static func remedy(for number: Int32) -> String {
+        switch number {
+        case EROFS: "; make it writable (the kernel's log says why it is not)"
+        case ENOSPC, EDQUOT: "; make room on that file system"
+        default: ""
+        }
     }
 
     private static func text(of number: Int32) -> String {

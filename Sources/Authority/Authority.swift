@@ -17,6 +17,8 @@ public final class Authority: Sendable {
     private let currentRules: Mutex<Rules>
     private let extensionCache = ProfileExtensionCache()
     let refusalRecords = RefusalRecords()
+    /// Whether the store failed at the last commit, so that what it holds is to be asked before the next one.
+    let isInDoubt = Atomic<Bool>(false)
 
     /// Opens the authority on a store that belongs to it.
     ///
@@ -56,7 +58,10 @@ public final class Authority: Sendable {
     }
 
     /// What `caller` is at this moment.
-    public func actor(_ caller: Caller) -> Actor { self.state.actor(caller, rules: self.rules, now: self.clock.now) }
+    public func actor(_ caller: Caller) -> Actor {
+        let state = self.state
+        return state.actor(caller, rules: self.rules, now: max(self.clock.now, state.auditTime))
+    }
 
     func extensions(for profile: CertificateProfile) throws -> ProfileExtensions {
         try self.extensionCache.extensions(for: profile, issuer: self.issuer, baseURL: self.rules.publicationBaseURL)

@@ -19,6 +19,8 @@ public struct AuthorityState: Sendable {
     public var scheduledCRLTime: UnixTime?
     public var auditSequence: Int64 = 0
     public var auditHead = AuditRecord.origin
+    /// The time of the last audit record: no time before it is believed.
+    public var auditTime = UnixTime(.min)
     public var keyIsDerived = false
     /// When the correct seed last came in clear over a network: whoever listened there can make the CA's key.
     public var seedExposedAt: UnixTime?
@@ -43,6 +45,7 @@ public struct AuthorityState: Sendable {
         if let last = try reader.lastAuditRecord() {
             self.auditSequence = last.sequence
             self.auditHead = last.hash
+            self.auditTime = last.time
         }
     }
 

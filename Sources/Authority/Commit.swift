@@ -19,14 +19,20 @@ public struct RequestContext: Sendable {
 public struct Change<Result: Sendable>: Sendable {
     let context: RequestContext
     let needs: Role
+    /// Whether it goes on where others are refused: on a full disk, and by a clock that stands before the last record.
+    let isVital: Bool
     let run: @Sendable (inout Commit) throws -> Result
 
     /// - Parameters:
     ///   - needs: the role that the caller must still have when the change is committed.
+    ///   - isVital: for what takes trust away, and what is needed to publish that.
     ///   - run: checks again what may have changed, writes, and audits; a refusal must come before the first write.
-    public init(_ context: RequestContext, needs: Role, run: @escaping @Sendable (inout Commit) throws -> Result) {
+    public init(
+        _ context: RequestContext, needs: Role, isVital: Bool = false, run: @escaping @Sendable (inout Commit) throws -> Result
+    ) {
         self.context = context
         self.needs = needs
+        self.isVital = isVital
         self.run = run
     }
 }
@@ -36,7 +42,10 @@ public struct Commit {
     public let store: any StoreWriter
     /// The state as this and all earlier changes of the batch leave it.
     public internal(set) var state: AuthorityState
-    public let now: UnixTime
+    /// The time, and never before the last record's: a clock that was set back makes no record that seems older than the one before it.
+    public internal(set) var now: UnixTime
+    /// What the clock says.
+    let clockTime: UnixTime
     public let rules: Rules
     public internal(set) var actor: Actor
     let context: RequestContext
@@ -57,6 +66,7 @@ public struct Commit {
         try self.store.append(record)
         self.state.auditSequence = record.sequence
         self.state.auditHead = record.hash
+        self.state.auditTime = record.time
         self.auditCount += 1
     }
 
@@ -93,43 +103,49 @@ extension Authority {
     /// A batch that fails is rolled back and its changes are tried one by one, so that one bad change harms no other.
     /// To be called from one thread at a time.
     public func commit<Value: Sendable>(_ changes: [Change<Value>]) -> CommitReport<Value> {
+        guard !self.store.isShortOfSpace else { return self.commitVital(changes) }
         do {
             return try self.commitTogether(changes)
         } catch {
-            let failure =
-                (error as? AuthorityError)
-                ?? AuthorityError(.storage, "the store did not take the change", cause: String(describing: error))
-            // One by one only where the fault may be one change's: a store that is locked or full would be waited for again and again.
-            guard changes.count > 1, failure.code != .storageUnavailable else {
-                return CommitReport(results: changes.map { _ in .failure(failure) }, events: [], wantsCRL: false)
-            }
-            var report = CommitReport<Value>(results: [], events: [], wantsCRL: false)
-            for change in changes {
-                let single = self.commit([change])
-                report.results += single.results
-                report.events += single.events
-                report.wantsCRL = report.wantsCRL || single.wantsCRL
-            }
-            return report
+            let failure = self.failure(of: error)
+            if failure.code == .storageFull { return self.commitVital(changes) }
+            return self.commitSingly(changes, after: failure)
         }
     }
 
-    private func commitTogether<Value: Sendable>(_ changes: [Change<Value>]) throws -> CommitReport<Value> {
-        let now = self.clock.now
+    /// One by one only where the fault may be one change's: a store that is locked or failing would be waited for again and again.
+    func commitSingly<Value: Sendable>(_ changes: [Change<Value>], after failure: AuthorityError) -> CommitReport<Value> {
+        guard changes.count > 1, failure.code == .storage else {
+            return CommitReport(results: changes.map { _ in .failure(failure) }, events: [], wantsCRL: false)
+        }
+        var report = CommitReport<Value>(results: [], events: [], wantsCRL: false)
+        for change in changes {
+            let single = self.commit([change])
+            report.results += single.results
+            report.events += single.events
+            report.wantsCRL = report.wantsCRL || single.wantsCRL
+        }
+        return report
+    }
+
+    func commitTogether<Value: Sendable>(_ changes: [Change<Value>]) throws -> CommitReport<Value> {
+        let clockTime = self.clock.now
         let rules = self.rules
-        let before = self.state
         var results: [Result<Value, any Error>] = []
         results.reserveCapacity(changes.count)
         let (after, events, followUps, wantsCRL) = try self.store.write { writer in
-            var state = before
+            var state = try self.stateToBeginWith(writer)
             var events: [Event] = []
             var followUps: [@Sendable () -> Void] = []
             var wantsCRL = false
             for change in changes {
+                let now = max(clockTime, state.auditTime)
                 let actor = state.actor(change.context.caller, rules: rules, now: now)
-                var commit = Commit(store: writer, state: state, now: now, rules: rules, actor: actor, context: change.context)
+                var commit = Commit(
+                    store: writer, state: state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context)
                 let mark = writer.changeCount
                 do {
+                    if !change.isVital { try state.checkClock(clockTime) }
                     try actor.require(change.needs, for: change.context.task)
                     let value = try change.run(&commit)
                     guard commit.auditCount > 0 else { throw AuthorityError(.storage, "a change came without an audit record") }
@@ -142,7 +158,8 @@ extension Authority {
                     guard writer.changeCount == mark else {
                         throw AuthorityError(.storage, "a change was refused half-way", cause: refusal.detail)
                     }
-                    commit = Commit(store: writer, state: state, now: now, rules: rules, actor: actor, context: change.context)
+                    commit = Commit(
+                        store: writer, state: state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context)
                     if self.refusalRecords.admit(change.context, refusal, now: now) {
                         try commit.audit(detail: "\(refusal.code.rawValue): \(refusal.detail)", outcome: .refused)
                     }
@@ -153,6 +170,7 @@ extension Authority {
             return (state, events, followUps, wantsCRL)
         }
         self.publish(after)
+        self.isInDoubt.store(false, ordering: .relaxed)
         for followUp in followUps { followUp() }
         return CommitReport(results: results, events: events, wantsCRL: wantsCRL)
     }

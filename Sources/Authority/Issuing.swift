@@ -186,6 +186,7 @@ extension Authority {
         key: SubjectPublicKey,
         profile: CertificateProfile, notAfter: UnixTime, now: UnixTime, owner: NodeID?, mustBeNew: Bool, keptKey: [UInt8]?, keyIsKept: Bool
     ) throws -> PreparedCertificate {
+        try self.state.checkClock(now)
         guard now < self.issuer.notAfter, now >= self.issuer.notBefore else {
             throw AuthorityError.refused(
                 "Request refused: the CA certificate is not valid now (\(self.issuer.notBefore.rfc3339) to \(self.issuer.notAfter.rfc3339)); check the clock"

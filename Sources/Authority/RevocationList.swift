@@ -21,7 +21,7 @@ extension Commit {
         let plan = PlannedRevocationList(
             number: number, thisUpdate: self.now, nextUpdate: self.now.advanced(bySeconds: self.rules.crlValidity),
             // A list from a clock that ran ahead must not take entries away that have not expired.
-            dropsExpiredBefore: self.state.scheduledCRLTime.map { min($0, self.now) })
+            dropsExpiredBefore: self.state.scheduledCRLTime.map { min($0, self.clockTime) })
         try self.store.set(.crlNumber, String(number))
         self.state.crlNumber = number
         try self.audit(detail: "CRL \(number) until \(plan.nextUpdate.rfc3339)")

@@ -155,7 +155,7 @@ extension Task {
         guard try call.authority.standing(serial).certificate?.der == der else {
             throw AuthorityError(.certificateNotFound, serial.decimal)
         }
-        return call.change(needs: .node) { commit in
+        return call.change(needs: .node, isVital: true) { commit in
             try commit.revoke(.serial(serial), reason: reason)
             return true
         }

@@ -18,7 +18,7 @@ extension Task {
 
     static let removeAdmin = Task("remove_admin", role: .admin, changes: true) { call in
         let name = try call.parameters.string("dn")
-        return call.change(needs: .admin) { commit in
+        return call.change(needs: .admin, isVital: true) { commit in
             try commit.removeAdmin(name)
             return true
         }

@@ -15,6 +15,14 @@ extension Task {
 
     static let reload = local("reload") { call in .elsewhere(.publisher) { .answer(try call.services.operations.reload()) } }
 
+    /// The clock is right although records are there from a later time.
+    static let acceptClock = local("accept_clock", changes: true) { call in
+        call.change(needs: .local, isVital: true) { commit in
+            try commit.acceptClock()
+            return [("time", .string(commit.now.rfc3339))].json
+        }
+    }
+
     // MARK: Registration
 
     static let openRegistration = local("open_registration", changes: true) { call in
@@ -32,7 +40,7 @@ extension Task {
 
     static let closeRegistration = local("close_registration", changes: true) { call in
         let reason = try call.parameters.optionalString("reason") ?? "closed by the operator"
-        return call.change(needs: .local) { commit in
+        return call.change(needs: .local, isVital: true) { commit in
             try commit.closeRegistration(reason: "\(reason) at \(commit.now.rfc3339)")
             return Describe.window(commit.state.window, now: commit.now)
         }
@@ -57,7 +65,7 @@ extension Task {
 
     static let revokeToken = local("revoke_token", changes: true) { call in
         let id = try call.parameters.string("id")
-        return call.change(needs: .local) { commit in
+        return call.change(needs: .local, isVital: true) { commit in
             try commit.revokeToken(id: id)
             return true
         }
@@ -170,7 +178,7 @@ extension Task {
 
     static let removeNode = local("remove_node", changes: true) { call in
         let commonName = try call.parameters.string("cn")
-        return call.change(needs: .local) { commit in
+        return call.change(needs: .local, isVital: true) { commit in
             try commit.removeNode(commonName: commonName)
             return true
         }

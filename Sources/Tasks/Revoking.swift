@@ -8,7 +8,7 @@ extension Task {
         let selector = try call.parameters.selector()
         let reason = try call.parameters.reason()
         let serials = try call.authority.revocationTargets(selector, reason: reason, actor: call.actor)
-        return call.change(needs: .node) { commit in
+        return call.change(needs: .node, isVital: true) { commit in
             try commit.revoke(serials, reason: reason)
             return true
         }
@@ -25,7 +25,7 @@ extension Task {
     static let delete = Task("delete", role: .admin, changes: true) { call in
         let selector = try call.parameters.selector()
         let authority = call.authority
-        return call.change(needs: .admin) { commit in
+        return call.change(needs: .admin, isVital: true) { commit in
             try commit.delete(selector, in: authority)
             return true
         }

@@ -37,9 +37,9 @@ public struct Call: Sendable {
     var authority: Authority { self.services.authority }
     var task: String { self.context.task }
 
-    /// A change that the writer will commit for this call.
-    func change(needs role: Role, _ run: @escaping @Sendable (inout Commit) throws -> JSON) -> Step {
-        .change(Change(self.context, needs: role, run: run))
+    /// A change that the writer will commit for this call; a vital one also on a full disk, and whatever the clock says.
+    func change(needs role: Role, isVital: Bool = false, _ run: @escaping @Sendable (inout Commit) throws -> JSON) -> Step {
+        .change(Change(self.context, needs: role, isVital: isVital, run: run))
     }
 }
 

@@ -57,6 +57,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("remove_node", .local, changes: true, "cn", on: [.admin]), .init("audit", .local, on: [.admin]),
         .init("verify_audit", .local, on: [.admin]),
         .init("show_crl", .local, on: [.admin]),
+        .init("accept_clock", .local, changes: true, on: [.admin]),
     ]
 
     /// Harmless values for every parameter, so that one can be left out at a time.

@@ -148,10 +148,10 @@ public struct TestAuthority: Sendable {
     /// Commits one change.
     @discardableResult
     public func commit<Value: Sendable>(
-        _ task: String, by caller: Caller = TestAuthority.operatorOnHost, needs: Role = .anyone,
+        _ task: String, by caller: Caller = TestAuthority.operatorOnHost, needs: Role = .anyone, isVital: Bool = false,
         _ run: @escaping @Sendable (inout Commit) throws -> Value
     ) throws -> Value {
-        let report = self.authority.commit([Change(Self.context(task, caller), needs: needs, run: run)])
+        let report = self.authority.commit([Change(Self.context(task, caller), needs: needs, isVital: isVital, run: run)])
         guard let result = report.results.first, report.results.count == 1 else { throw AuthorityError(.storage, "no result") }
         return try result.get()
     }
@@ -237,17 +237,17 @@ public struct TestAuthority: Sendable {
     }
 
     public func revoke(_ selector: Selector, reason: CRLReason = .unspecified, by caller: Caller = TestAuthority.operatorOnHost) throws {
-        try self.commit("revoke", by: caller, needs: .node) { try $0.revoke(selector, reason: reason) }
+        try self.commit("revoke", by: caller, needs: .node, isVital: true) { try $0.revoke(selector, reason: reason) }
     }
 
     public func revocation(_ serial: SerialNumber) throws -> Revocation? { try self.authority.standing(serial).revocation }
 
     /// The DER of a CRL made now.
     public func revocationList(scheduled: Bool = true) throws -> [UInt8] {
-        let plan = try self.commit("crl") { try $0.planRevocationList() }
+        let plan = try self.commit("crl", isVital: true) { try $0.planRevocationList() }
         var der: [UInt8] = []
         _ = try self.authority.write(plan, spill: MemoryCRLSpill()) { part in part.withUnsafeBytes { der += $0 } }
-        if scheduled { try self.commit("crl") { try $0.confirmScheduled(plan) } }
+        if scheduled { try self.commit("crl", isVital: true) { try $0.confirmScheduled(plan) } }
         return der
     }
 

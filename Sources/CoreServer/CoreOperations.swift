@@ -37,6 +37,8 @@ final class CoreOperations: Operations {
                     .init("data_dir", .string(self.opened.directory.path)), .init("run_dir", .string(self.runDirectory)),
                     .init("wal_bytes", .integer(self.opened.store.walSize)),
                 ])),
+            .init("store", self.storeFacts),
+            .init("clock_behind_seconds", .integer(self.opened.authority.secondsBehind)),
             .init(
                 "listeners",
                 .object([
@@ -44,6 +46,15 @@ final class CoreOperations: Operations {
                     .init("port", .integer(self.opened.configuration.port)),
                     .init("registrar_port", .integer(self.opened.configuration.registrarPort)),
                 ])),
+        ])
+    }
+
+    private var storeFacts: JSON {
+        let store = self.opened.store
+        let reserve = store.reserveSize == 0 ? "none" : store.isShortOfSpace ? "in use" : "whole"
+        return .object([
+            .init("reserve", .string(reserve)), .init("reserve_bytes", .integer(store.reserveSize)),
+            .init("free_bytes", store.freeBytes.map { .integer($0) } ?? .null), .init("damaged", .bool(store.isDamaged)),
         ])
     }
 

@@ -71,12 +71,20 @@ private final class RunningCore: Sendable {
     private let keyMaker: OwnedThread
     private let publisherThread: OwnedThread
     private let ioThread: OwnedThread
+    private let signals: ShutdownSignals
     private let failureText = Mutex<String?>(nil)
 
+    /// Why it cannot go on; nil where it was only told to stop.
     var failure: String? { self.failureText.withLock { $0 } }
+
+    private func giveUp(_ reason: String) {
+        self.failureText.withLock { $0 = reason }
+        self.signals.requestStop(reason: reason)
+    }
 
     init(_ opened: OpenedAuthority, runDirectory: String, signals: ShutdownSignals, log: Logger) throws {
         self.opened = opened
+        self.signals = signals
         self.context = try ZMQContext()
         self.reporterStop = try Mailbox()
         self.work = try Mailbox(capacity: 50_000)
@@ -191,11 +199,10 @@ private final class RunningCore: Sendable {
     private func checkpoint(_ log: Logger) {
         var stopped: [Bool] = []
         guard let pause = try? Mailbox<Bool>() else { return }
+        var keeper = StoreKeeper(opened: self.opened, log: log) { self.giveUp($0) }
         while !self.stopFlag.isSet {
             _ = pause.take(upTo: 1, into: &stopped, within: 500_000_000)
-            do { try self.opened.store.checkpoint() } catch {
-                log.warning("a checkpoint of the store failed", metadata: ["cause": "\(error)"])
-            }
+            keeper.look()
         }
     }
 

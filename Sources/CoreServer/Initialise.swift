@@ -257,13 +257,19 @@ public enum Initialise {
         }
         // SQLite gives its files the mode of the first one, whatever the umask is.
         try PrivateFile.write([], to: directory.database)
-        let store = try SQLiteStore(path: directory.database)
+        let configuration = try OpenedAuthority.readConfiguration(directory)
+        let store = try SQLiteStore(path: directory.database, reserve: Int64(configuration.storeReserve) << 20)
+        guard !store.isShortOfSpace else {
+            throw CoreError(
+                "There is no room to set \(configuration.storeReserve) MiB aside in \(directory.path) for revocations on a full disk; make room, or write a smaller store.reserve into ca.config.yml"
+            )
+        }
         try store.write { writer in
             try writer.set(.authorityFingerprint, issuer.fingerprint)
             try writer.set(.keyOrigin, material.isDerived ? "derived" : "imported")
         }
         let authority = try Authority(
-            issuer: issuer, store: store, rules: Rules(try OpenedAuthority.readConfiguration(directory)), profiles: [], clock: clock,
+            issuer: issuer, store: store, rules: Rules(configuration), profiles: [], clock: clock,
             random: SystemRandom(),
             files: PendingFiles(directory) { _ in })
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))

@@ -52,7 +52,7 @@ public final class OpenedAuthority: Sendable {
         guard try key.matches(certificateDER: certificate) else {
             throw CoreError("The CA key does not match \(directory.certificate); restore both from the same backup, or give the right seed")
         }
-        let store = try SQLiteStore(path: directory.database)
+        let store = try SQLiteStore(path: directory.database, reserve: Int64(configuration.storeReserve) << 20)
         let files = PendingFiles(directory) { log.error("\($0)") }
         try files.settle { sequence, request in
             guard let record = try store.read({ try $0.auditRecords(after: sequence - 1, limit: 1) }).first else { return false }
@@ -149,7 +149,8 @@ public final class OpenedAuthority: Sendable {
         let detail = "version \(CoreVersion.text), \(profiles.count) profiles with digest \(Hexadecimal.encode(digest.prefix(8)))"
         let context = RequestContext(id: "start", task: "start", caller: Caller(proof: .itself, channel: .admin))
         let report = self.authority.commit([
-            Change(context, needs: .local) { commit in
+            // Vital: on a full disk, too, the CA starts, to revoke.
+            Change(context, needs: .local, isVital: true) { commit in
                 try commit.audit(detail: detail)
                 return true
             }

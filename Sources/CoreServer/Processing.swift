@@ -19,6 +19,7 @@ final class Processing: Sendable {
     let inFlight: InFlight
     let wantsList: @Sendable () -> Void
     let log: Logger
+    private let failures = FailureLog()
     private let prefix: String
     private let counter = Atomic<UInt64>(0)
     private let drops = Mutex<(second: UInt64, count: Int)>((0, 0))
@@ -126,9 +127,12 @@ final class Processing: Sendable {
     /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves.
     private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
         if isAudited, let refusal = error as? AuthorityError, !refusal.isFailure {
+            // What is refused for itself is not refused for the clock.
+            let isVital = self.services.authority.secondsBehind > 0
             self.submit(
                 PendingChange(
-                    change: Change(context, needs: .anyone) { _ in throw refusal }, completion: .reply(route, requestID: context.id)))
+                    change: Change(context, needs: .anyone, isVital: isVital) { _ in throw refusal },
+                    completion: .reply(route, requestID: context.id)))
         } else {
             self.outbox.post(.answer(route, frame: Answer.frame(self.words(for: error, requestID: context.id, task: context.task))))
         }
@@ -138,10 +142,17 @@ final class Processing: Sendable {
     private func words(for error: any Error, requestID: String, task: String) -> Refusal {
         if let refusal = error as? Refusal { return refusal }
         if let error = error as? AuthorityError {
-            if error.isFailure || error.cause != nil {
-                self.log.log(
-                    level: error.isFailure ? .error : .debug, "\(error.detail)",
-                    metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")"])
+            if error.isFailure {
+                if let like = self.failures.admit(error.detail, at: .now) {
+                    self.log.error(
+                        "\(error.detail)",
+                        metadata: [
+                            "request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")",
+                            "since_the_last": "\(like) like this",
+                        ])
+                }
+            } else if let cause = error.cause {
+                self.log.debug("\(error.detail)", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(cause)"])
             }
             return Refusal(error)
         }

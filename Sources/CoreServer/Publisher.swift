@@ -2,6 +2,7 @@
 
 import Authority
 import DurableFiles
+import Glibc
 import Logging
 import PKI
 import RevocationFormats
@@ -22,6 +23,7 @@ final class Publisher: ListPublisher {
     private let cached = Mutex<[UInt8]?>(nil)
 
     private let largeAnswers = LargeAnswers()
+    private let failures = FailureLog()
 
     private static let largestAnswer = 16 << 20
 
@@ -76,7 +78,11 @@ final class Publisher: ListPublisher {
         let isScheduled = self.isScheduledDue
         guard isWanted || isScheduled else { return }
         do { try self.publish(scheduled: isScheduled) } catch {
-            self.log.error("the CRL could not be published; trying again", metadata: ["cause": "\(error)"])
+            if let like = self.failures.admit("\(error)", at: .now) {
+                self.log.error(
+                    "the CRL could not be published; the one before stands, and it is tried again every 5 s",
+                    metadata: ["cause": "\(error)", "since_the_last": "\(like) like this"])
+            }
             // Not at every look: whatever is wrong needs a moment.
             self.wanted.withLock { $0 = (first: now, last: now.advanced(byMilliseconds: 5_000)) }
         }
@@ -86,8 +92,8 @@ final class Publisher: ListPublisher {
     private var isScheduledDue: Bool {
         let authority = self.opened.authority
         guard let last = authority.state.scheduledCRLTime else { return true }
-        let now = authority.clock.now
-        // A clock that went back is no reason to publish again and again, one that is ahead of the last CRL is.
+        let now = authority.now
+        // A last CRL from a time that has not come, by a clock that was accepted since, is a reason too.
         return now.seconds - last.seconds >= authority.rules.crlValidity / 2 || last.seconds - now.seconds > authority.rules.crlValidity
     }
 
@@ -106,17 +112,17 @@ final class Publisher: ListPublisher {
         let context = RequestContext(id: "crl", task: "publish_crl", caller: Caller(proof: .itself, channel: .admin))
         let box = PlanBox()
         _ = try processing.commitAndWait(
-            Change(context, needs: .local) { commit in
+            Change(context, needs: .local, isVital: true) { commit in
                 let planned = try commit.planRevocationList()
                 box.plan.withLock { $0 = planned }
                 return true
             })
         guard let planned = box.plan.withLock({ $0 }) else { throw CoreError("the CRL has no number") }
-        let entries = try self.opened.publish(planned)
+        let entries = try self.opened.publishDespiteFullDisk(planned)
         if scheduled {
             // Only now: expired entries leave after they stood on a scheduled CRL, not after one was tried.
             _ = try processing.commitAndWait(
-                Change(context, needs: .local) { commit in
+                Change(context, needs: .local, isVital: true) { commit in
                     try commit.confirmScheduled(planned)
                     return true
                 })
@@ -159,6 +165,23 @@ extension OpenedAuthority {
     ///
     /// - Returns: how many entries it has.
     func publish(_ plan: PlannedRevocationList) throws -> Int { try self.authority.publish(plan, in: self.directory) }
+
+    /// As `publish`, from the space set aside where the disk is full.
+    ///
+    /// - Returns: how many entries it has.
+    func publishDespiteFullDisk(_ plan: PlannedRevocationList) throws -> Int {
+        while true {
+            do { return try self.publish(plan) } catch {
+                guard Self.mayBeFullDisk(error), self.store.giveUpSpace() else { throw error }
+            }
+        }
+    }
+
+    /// A spill that fails does not say why; what is given up for nothing comes back within seconds.
+    private static func mayBeFullDisk(_ error: any Error) -> Bool {
+        if let error = error as? DurableFileError { return error.errno == ENOSPC || error.errno == EDQUOT }
+        return (error as? RevocationFormatsError)?.code == .spillFailed
+    }
 
     /// The published CRL; nil where there is none.
     func publishedList() throws -> [UInt8]? {

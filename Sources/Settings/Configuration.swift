@@ -140,6 +140,9 @@ public struct Configuration: Sendable, Equatable {
     /// `names.blocked`: host names that stand in no certificate.
     public var blockedNames = Configuration.defaultBlockedNames
 
+    /// `store.reserve`: MiB set aside for revocations on a full disk.
+    public var storeReserve = 32
+
     /// `key_storage`.
     public var keyStorage = KeyStorage.file
 

@@ -87,6 +87,7 @@ private struct ConfigurationReading {
         self.readSecrets(&map)
         self.readKey(&map)
         self.readIssuing(&map)
+        self.readStore(&map)
         self.readLog(&map)
         map.finish()
     }
@@ -273,6 +274,13 @@ private struct ConfigurationReading {
             }
         }
         ocsp.finish()
+    }
+
+    private mutating func readStore(_ map: inout SettingMap) {
+        guard var store = map.takeMap("store") else { return }
+        let reserve = store.takeInt("reserve", 0...65_536, of: "a number of MiB")
+        self.configuration.storeReserve = reserve ?? self.configuration.storeReserve
+        store.finish()
     }
 
     private mutating func readLog(_ map: inout SettingMap) {

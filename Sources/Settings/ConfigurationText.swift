@@ -61,6 +61,10 @@ extension Configuration {
         # names:
         #   blocked: [localhost, local, "*.invalid"]
 
+        # MiB set aside beside the store, so that revocations and their CRL go on when the disk is full; 0 for none. Read at each start.
+        # store:
+        #   reserve: 32
+
         # How log lines look, auto (plain on a terminal, else JSON), plain or json, and from which level on there are any: trace, debug,
         # info, notice, warning, error or critical.
         # log:

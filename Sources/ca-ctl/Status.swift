@@ -165,6 +165,7 @@ package struct StatusReport: Sendable {
                 "the certificate of the node \(node.text("cn")) ends \(end): \(command("node renew \(ShellText.quoted(node.text("cn")))"))")
         }
         warnings += listWarnings(now: now, command: command)
+        warnings += Self.faultWarnings(core, command: command)
         if let time = core["seed_exposed_at"]?.stringValue {
             warnings.append(
                 "SEED EXPOSED: it came in clear over a network at \(time); whoever listened there can make the CA's key: plan a new CA, and use tokens"

@@ -284,6 +284,18 @@ struct ConfigurationTests {
         arguments: ["", "localhost", "1.2.3", "1.2.3.4/8", "01.2.3.4.5", "fe80::1%eth0", "127.0.0.1\0x", "*", " 127.0.0.1"])
     func noAddresses(text: String) { #expect(HostAddress(text) == nil) }
 
+    @Test("the space set aside is 32 MiB unless the file says otherwise; what is no number of MiB is refused with its line")
+    func storeReserve() throws {
+        #expect(try Configuration.parse("", file: "x").storeReserve == 32)
+        #expect(try Configuration.parse("store: {reserve: 0}", file: "x").storeReserve == 0)
+        #expect(try Configuration.parse("store:\n  reserve: 512\n", file: "x").storeReserve == 512)
+        for value in ["-1", "65537", "32M", "true", "99999999999999999999"] {
+            let error = #expect(throws: SettingsError.self) { try Configuration.parse("store:\n  reserve: \(value)\n", file: "x") }
+            #expect(error?.oneLine.hasPrefix("x:2: store.reserve is ") == true, "\(error?.oneLine ?? "")")
+        }
+        #expect(throws: SettingsError.self) { try Configuration.parse("store: {reserved: 5}", file: "x") }
+    }
+
     @Test(
         "URLs that certificates may carry",
         arguments: ["http://pki.example.com", "https://x/", "http://[2001:db8::1]:80/a", "http://10.0.0.1:8080"])

@@ -42,6 +42,8 @@ let package = Package(
         // The benchmarks, a package of their own, speak the protocol with these.
         .library(name: "UPKIProtocol", targets: ["UPKIProtocol"]),
         .library(name: "ZeroMQ", targets: ["ZeroMQ"]),
+        // Loaded into ca-core by tests of faults; it is never installed.
+        .library(name: "FaultShim", type: .dynamic, targets: ["FaultShim"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-certificates", .upToNextMinor(from: "1.21.1")),
@@ -103,6 +105,7 @@ let package = Package(
         // A child of many bad habits, for the supervisor's tests alone; it is never installed.
         program("supervision-test-child", ["CLinux", "Supervised", "Supervision"]),
 
+        .target(name: "FaultShim", path: "Tests/FaultShim", linkerSettings: [.linkedLibrary("dl")]),
         testSupport("InMemoryStore", ["Authority", "PKI", "RevocationFormats"]),
         testSupport("StoreContract", ["Authority", "PKI", "RevocationFormats"]),
         testSupport("TestAuthority", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", x509, asn1, crypto]),

@@ -1,7 +1,7 @@
 // Runs ca-core for what needs a key while the CA may be down: init, export, token. Secrets go by pipe, never by argument or environment.
 
 import Glibc
-import Supervised
+public import Supervised
 public import UPKIProtocol
 
 /// Where the programs of this system are.
@@ -106,24 +106,34 @@ public struct CoreRun: Sendable {
         CoreRun(["token", "--data-dir", dataDirectory], .object([JSON.Member("seed", .string(seed))]))
     }
 
+    /// The data directory it works on.
+    public var dataDirectory: String? {
+        arguments.firstIndex(of: "--data-dir").flatMap { $0 + 1 < arguments.count ? arguments[$0 + 1] : nil }
+    }
+
     /// Its environment: nothing of ours but the tie of its life to ours, which its first acts read and remove.
-    package static var environment: [String] {
-        ["\(SupervisionLink.variable)=\(SupervisionLink(supervisor: getpid(), identity: nil).value)"]
+    /// - Parameter identity: the user that it becomes there.
+    package static func environment(_ identity: ProcessIdentity? = nil) -> [String] {
+        ["\(SupervisionLink.variable)=\(SupervisionLink(supervisor: getpid(), identity: identity).value)"]
     }
 
     /// Runs it to its end.
-    /// - Parameter progress: called with each line that it says meanwhile, but errors; warnings begin with `warning: `.
+    /// - Parameters:
+    ///   - identity: the user it becomes before anything else; nil keeps ours. Needs root.
+    ///   - progress: called with each line that it says meanwhile, but errors; warnings begin with `warning: `.
     /// - Returns: what it printed, at most 16 MiB.
     /// - Throws: `.refused` with its own words when it ended with another code than 0; `.program` when it cannot be started, was killed,
     ///   or printed more; `.system`.
-    public func run(_ programs: ProgramPaths, progress: (String) -> Void) throws(AdminLinkError) -> [UInt8] {
+    public func run(
+        _ programs: ProgramPaths, as identity: ProcessIdentity? = nil, progress: (String) -> Void
+    ) throws(AdminLinkError) -> [UInt8] {
         let path = try programs.path(of: "ca-core")
         let input = try PipePair(toAProgram: true)
         let output = try PipePair(toAProgram: false)
         let words = try PipePair(toAProgram: false)
         let pid = try Self.spawn(
-            path, [path] + arguments + ["--log-format", "json"], Self.environment,
-            input: input.read, output: output.write, errors: words.write)
+            path, [path] + arguments + ["--log-format", "json"], Self.environment(identity),
+            input: input.read, output: output.write, errors: words.write, ownSession: identity != nil)
         close(input.release(\.read))
         close(output.release(\.write))
         close(words.release(\.write))
@@ -146,9 +156,11 @@ public struct CoreRun: Sendable {
     }
 
     private static let longestOutput = 16 << 20
+    /// POSIX_SPAWN_SETSID of spawn.h, which Swift does not import.
+    private static let setSession: Int16 = 0x80
 
     private static func spawn(
-        _ path: String, _ arguments: [String], _ environment: [String], input: Int32, output: Int32, errors: Int32
+        _ path: String, _ arguments: [String], _ environment: [String], input: Int32, output: Int32, errors: Int32, ownSession: Bool
     ) throws(AdminLinkError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
@@ -162,7 +174,8 @@ public struct CoreRun: Sendable {
         sigfillset(&all)
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        // Another user's process in our session could open our terminal and type into it; Ctrl-C ends it with us all the same.
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | (ownSession ? Self.setSession : 0))
         posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
         posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO)

@@ -104,6 +104,17 @@ int clinux_next_signal(int descriptor)
 
 pid_t clinux_thread_id(void) { return gettid(); }
 
+/* A copy of a terminal's descriptor that can only be written: whoever holds the terminal itself reads what is typed there,
+   perhaps for another user's shell. -1: it is no terminal, or may not be opened anew. */
+static int write_only_terminal(int descriptor)
+{
+    char path[32];
+    if (!isatty(descriptor))
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+}
+
 int clinux_spawn(const char *path, char *const argv[], char *const envp[], pid_t *pid)
 {
     posix_spawnattr_t attributes;
@@ -123,17 +134,22 @@ int clinux_spawn(const char *path, char *const argv[], char *const envp[], pid_t
         failed = posix_spawnattr_setsigmask(&attributes, &none);
     if (!failed)
         failed = posix_spawnattr_setsigdefault(&attributes, &all);
+    /* A session, not only a group: a process of another user that shares a terminal's session could type into it (TIOCSTI). */
     if (!failed)
-        failed = posix_spawnattr_setpgroup(&attributes, 0);
-    if (!failed)
-        failed = posix_spawnattr_setflags(&attributes,
-                                          POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+        failed = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     if (!failed)
         failed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    const int terminals[] = {write_only_terminal(1), write_only_terminal(2)};
+    for (int i = 0; i < 2; i++)
+        if (!failed && terminals[i] >= 0)
+            failed = posix_spawn_file_actions_adddup2(&actions, terminals[i], i + 1);
     if (!failed)
         failed = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (!failed)
         failed = posix_spawn(pid, path, &actions, &attributes, argv, envp);
+    for (int i = 0; i < 2; i++)
+        if (terminals[i] >= 0)
+            close(terminals[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return -failed;

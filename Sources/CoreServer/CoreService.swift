@@ -17,15 +17,19 @@ import ZeroMQ
 public enum CoreService {
     /// Serves the opened authority; to be called on the main thread, before any other thread exists.
     ///
-    /// - Parameter signals: made before anything else, so that every thread has them blocked.
+    /// - Parameters:
+    ///   - access: who besides the core's own user may use its sockets.
+    ///   - signals: made before anything else, so that every thread has them blocked.
     /// - Throws: one line, where it cannot start.
-    public static func serve(_ opened: OpenedAuthority, runDirectory: String, signals: ShutdownSignals, log: Logger) throws {
+    public static func serve(
+        _ opened: OpenedAuthority, runDirectory: String, access: SocketAccess = SocketAccess(), signals: ShutdownSignals, log: Logger
+    ) throws {
         let notifier = ServiceNotifier()
         // libzmq replaces the sockets of whoever is there without a word.
         let lock = try DurableFile.lock(directory: runDirectory)
         defer { withExtendedLifetime(lock) {} }
         try opened.recordStart()
-        let running = try RunningCore(opened, runDirectory: runDirectory, signals: signals, log: log)
+        let running = try RunningCore(opened, runDirectory: runDirectory, access: access, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(
             "serving",
@@ -82,7 +86,7 @@ private final class RunningCore: Sendable {
         self.signals.requestStop(reason: reason)
     }
 
-    init(_ opened: OpenedAuthority, runDirectory: String, signals: ShutdownSignals, log: Logger) throws {
+    init(_ opened: OpenedAuthority, runDirectory: String, access: SocketAccess, signals: ShutdownSignals, log: Logger) throws {
         self.opened = opened
         self.signals = signals
         self.context = try ZMQContext()
@@ -126,7 +130,8 @@ private final class RunningCore: Sendable {
 
         let io = InputOutput(
             context: self.context, runDirectory: runDirectory, instance: instance, work: self.work, outbox: self.outbox, inFlight: inFlight,
-            beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority, log: log)
+            beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority,
+            access: access, log: log)
         let bound = try Mailbox<String?>()
         let failed = FailureSink(signals: signals)
         self.ioThread = try OwnedThread(name: "core-io") {

@@ -21,6 +21,8 @@ struct InputOutput: Sendable {
     let beat: LoopBeat
     let stop: StopFlag
     let authority: Authority
+    let access: SocketAccess
+    let strangers = Strangers()
     let log: Logger
 
     /// Where requests may come in, each socket with its fixed list of tasks.
@@ -44,7 +46,7 @@ struct InputOutput: Sendable {
     }
 
     private func serve(ready: () -> Void) throws {
-        // Made with no right for others, in a folder of our own; whoever gives a peer its own user gives it a group as well.
+        // Made with no right for others, in a folder of our own; a peer with a user of its own gets its group's right when all is set.
         umask(0o077)
         defer { for name in Self.channels.map(\.rawValue) + ["events"] { unlink("\(self.runDirectory)/\(name).sock") } }
         let front = try self.router(.front)
@@ -55,7 +57,7 @@ struct InputOutput: Sendable {
         options.sendHighWater = 10_000
         let events = try ZMQSocket(.publish, in: self.context, options: options)
         try events.bind(self.endpoint("events"))
-        for name in Self.channels.map(\.rawValue) + ["events"] { chmod("\(self.runDirectory)/\(name).sock", 0o600) }
+        for name in Self.channels.map(\.rawValue) + ["events"] { try self.access.open(name, at: "\(self.runDirectory)/\(name).sock") }
         var set = ZMQPollSet()
         let indexes = [set.add(front), set.add(registrar), set.add(ocsp), set.add(admin)]
         set.add(descriptor: self.outbox.descriptor)
@@ -151,6 +153,10 @@ struct InputOutput: Sendable {
                 }
                 continue
             }
+            guard self.access.admits(peer, on: channel) else {
+                try self.turnAway(peer, header, connection, on: socket, channel)
+                continue
+            }
             if header.kind == .hello {
                 try self.send([connection, InternalLink.AnswerHeader(kind: .helloAnswer, id: header.id).encoded, self.hello()], on: socket)
                 continue
@@ -173,6 +179,23 @@ struct InputOutput: Sendable {
                 self.inFlight.leave()
                 self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests wait; try again"))))
             }
+        }
+    }
+
+    /// Refuses a user who may open the socket, by a group that holds more than the program it is for, but is not that program's.
+    private func turnAway(
+        _ peer: UInt32?, _ header: InternalLink.RequestHeader, _ connection: [UInt8], on socket: borrowing ZMQSocket,
+        _ channel: Caller.Channel
+    ) throws {
+        let refusal = Refusal(.notAuthorised, "Not authorised: \(channel.rawValue).sock is for the program of another user")
+        let kind: InternalLink.AnswerHeader.Kind = header.kind == .hello ? .helloAnswer : .answer
+        try self.send([connection, InternalLink.AnswerHeader(kind: kind, id: header.id).encoded, Answer.frame(refusal)], on: socket)
+        if let count = self.strangers.count(on: channel) {
+            self.log.warning(
+                "a user who is not this socket's peer was refused",
+                metadata: [
+                    "socket": "\(channel.rawValue)", "uid": "\(peer.map(String.init) ?? "unknown")", "so_far": "\(count)",
+                ])
         }
     }
 
@@ -233,6 +256,22 @@ struct InputOutput: Sendable {
                 .init("reason", .string(isOpen ? window.reason : window.closedReason(at: now))),
             ])
         }
+    }
+}
+
+/// Counts who was turned away on each socket.
+final class Strangers: Sendable {
+    private let counts = Mutex<[Caller.Channel: Int]>([:])
+
+    /// The count with one more, where it is worth a line: at the 1st, 10th, 100th, …, so that a flood does not fill the log.
+    func count(on channel: Caller.Channel) -> Int? {
+        let count = self.counts.withLock { counts in
+            counts[channel, default: 0] += 1
+            return counts[channel, default: 0]
+        }
+        var power = 1
+        while power < count { power *= 10 }
+        return power == count ? count : nil
     }
 }
 

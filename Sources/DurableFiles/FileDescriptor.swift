@@ -17,6 +17,13 @@ struct FileDescriptor: ~Copyable {
             if number == ELOOP {
                 throw DurableFileError(.wrongKind, "\(path) is a symbolic link; put the file itself there", errno: number)
             }
+            if number == EACCES {
+                let user = geteuid()
+                throw DurableFileError(
+                    .system,
+                    "Cannot open \(path): uid \(user) may not; give it to that user (chown \(user) '\(path)') and let it pass the folders above",
+                    errno: number)
+            }
             throw .system("Cannot open \(path)", number)
         }
         self.number = result

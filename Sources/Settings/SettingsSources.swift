@@ -112,6 +112,9 @@ public enum SettingsFile {
         guard descriptor >= 0 else {
             let failure = errno
             if failure == ENOENT { return nil }
+            if failure == EACCES {
+                throw SettingsError(.unreadable, source: path, "uid \(geteuid()) may not read it: chown \(geteuid()) '\(path)'")
+            }
             throw SettingsError(.unreadable, source: path, "cannot be opened: \(String(cString: strerror(failure)))")
         }
         defer { close(descriptor) }

@@ -59,6 +59,44 @@ final class RunDirectory {
         close(lock)
     }
 
+    /// The folder in which a service may make sockets of its own.
+    func folder(of service: String) -> String { "\(path)/\(service)" }
+
+    /// Makes a service's folder and gives it to the user who will work in it; others pass through to the sockets that they may open.
+    /// - Throws: `.badRunDirectory`.
+    func makeFolder(of service: String, owner: (uid_t, gid_t)) throws(SupervisionError) {
+        let folder = folder(of: service)
+        guard mkdir(folder, 0o711) == 0 || errno == EEXIST else {
+            throw .systemCall("cannot make \(folder)", -errno, code: .badRunDirectory)
+        }
+        // Nobody else writes in the directory above, so what stands there was put there by a supervisor or by root.
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .systemCall(folder, -errno, code: .badRunDirectory) }
+        defer { close(descriptor) }
+        guard fchown(descriptor, owner.0, owner.1) == 0, fchmod(descriptor, 0o711) == 0 else {
+            throw .systemCall("cannot give away \(folder)", -errno, code: .badRunDirectory)
+        }
+    }
+
+    /// Removes what an earlier supervisor made for a service that has no folder now: clients would look for its sockets there.
+    func removeFolder(of service: String) {
+        let folder = folder(of: service)
+        var found = stat()
+        // Ours it would be only if somebody else had made it for himself.
+        guard lstat(folder, &found) == 0, found.st_mode & S_IFMT == S_IFDIR, found.st_uid != geteuid(), let stream = opendir(folder)
+        else { return }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            // Sockets and the lock beside them are all that a service of ours leaves; what else is there is not ours to remove.
+            let isSocket = lstat("\(folder)/\(name)", &found) == 0 && found.st_mode & S_IFMT == S_IFSOCK
+            if isSocket || name == "lock" { unlink("\(folder)/\(name)") }
+        }
+        rmdir(folder)
+    }
+
     /// Whoever may write in the directory could put his own sockets in place of ours.
     private static func own(_ path: String) throws(SupervisionError) {
         var made = stat()

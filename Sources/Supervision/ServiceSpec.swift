@@ -60,12 +60,14 @@ public struct ServiceSpec: Sendable {
     public var startsAtOnce: Bool
     /// Without it nothing else is of use: when it fails for good, everything is stopped.
     public var isEssential: Bool
+    /// It gets a folder of its name in the run directory (mode 0711, the user's it runs as) for sockets that nobody else can replace.
+    public var hasFolder: Bool
 
     public init(
         name: String, executable: String, arguments: [String] = [], environment: [String: String] = [:],
         runAs: ProcessIdentity? = nil, after: [String] = [], restart: RestartPolicy = RestartPolicy(),
         startTimeout: Duration = .seconds(30), stopTimeout: Duration = .seconds(3), watchdogInterval: Duration? = nil,
-        startsAtOnce: Bool = true, isEssential: Bool = false
+        startsAtOnce: Bool = true, isEssential: Bool = false, hasFolder: Bool = false
     ) {
         self.name = name
         self.executable = executable
@@ -79,6 +81,7 @@ public struct ServiceSpec: Sendable {
         self.watchdogInterval = watchdogInterval
         self.startsAtOnce = startsAtOnce
         self.isEssential = isEssential
+        self.hasFolder = hasFolder
     }
 
     /// The variables that the supervisor sets itself.
@@ -91,6 +94,7 @@ public struct ServiceSpec: Sendable {
         guard allowed, (1...40).contains(name.utf8.count) else {
             throw SupervisionError(.badSpecification, "a service name has 1 to 40 of a-z, 0-9 and '-': \(name)")
         }
+        guard name != "notify" else { throw refuse("that is the name of the notify sockets' folder") }
         guard executable.utf8.first == UInt8(ascii: "/") else { throw refuse("the program's path must be absolute: \(executable)") }
         for (key, value) in environment {
             guard !key.isEmpty, !key.utf8.contains(UInt8(ascii: "=")), !key.utf8.contains(0), !value.utf8.contains(0) else {

@@ -53,6 +53,13 @@ public final class Supervisor {
         }
         self.configuration = configuration
         directory = try RunDirectory(configuration.runDirectory, services: services.map(\.name))
+        for service in services {
+            if service.hasFolder {
+                try directory.makeFolder(of: service.name, owner: service.runAs.map { ($0.uid, $0.gid) } ?? (geteuid(), getegid()))
+            } else {
+                directory.removeFolder(of: service.name)
+            }
+        }
         control = try ControlSocket(path: directory.controlSocket)
         let caught = [SIGTERM, SIGINT, SIGHUP, SIGCHLD]
         // A parent may have left SIGCHLD ignored; then the kernel would reap our children before we read how they ended.

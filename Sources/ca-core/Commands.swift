@@ -35,14 +35,23 @@ struct Serve: ParsableCommand {
     @Option(help: "Where the seed is read from under key_storage: seed; mode 0600.")
     var seedFile: String?
 
+    @Option(
+        help: ArgumentHelp("A group that may open front, registrar, ocsp or events; may be given several times.", valueName: "socket=group")
+    )
+    var socketGroup: [String] = []
+
+    @Option(help: ArgumentHelp("The one user heard on front, registrar or ocsp, beside the core's own and root.", valueName: "socket=user"))
+    var peerUser: [String] = []
+
     @OptionGroup var logging: LogOptions
 
     func run() throws {
         let log = self.logging.start("ca-core")
         try orOneLine(log) {
+            let access = try SocketAccess(groups: self.socketGroup, users: self.peerUser)
             let signals = try ShutdownSignals()
             let opened = try OpenedAuthority.open(DataDirectory(self.dataDir), seedFile: self.seedFile, log: log)
-            try CoreService.serve(opened, runDirectory: self.runDir, signals: signals, log: log)
+            try CoreService.serve(opened, runDirectory: self.runDir, access: access, signals: signals, log: log)
         }
     }
 }

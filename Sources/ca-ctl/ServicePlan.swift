@@ -1,7 +1,9 @@
-// What `ca-ctl up` runs: the three services, their arguments, limits and order.
+// What `ca-ctl up` runs: the three services, their arguments, users, limits and order.
 
 import AdminLink
+import Glibc
 import Settings
+import Supervised
 import Supervision
 
 /// The services of a CA.
@@ -9,9 +11,6 @@ package struct ServicePlan: Sendable {
     package static let core = "core"
     package static let front = "front"
     package static let registrar = "registrar"
-
-    /// A service that was not heard for so long hangs.
-    private static let watchdog = Duration.seconds(10)
 
     package var locations: Locations
     package var host: HostAddress
@@ -22,6 +21,11 @@ package struct ServicePlan: Sendable {
     package var logLevel: String
     /// For `key_storage: seed`: the path, never the seed.
     package var seedFile: String?
+    /// A user for each program; nil: all are of ca-ctl's own.
+    package var users: ProgramUsers?
+    /// A service that was not heard for so long hangs.
+    package var watchdog = Duration.seconds(10)
+    package var restart = RestartPolicy()
 
     package init(
         locations: Locations, host: HostAddress, port: Int, registrarPort: Int, logFormat: String, logLevel: String, seedFile: String?
@@ -41,22 +45,53 @@ package struct ServicePlan: Sendable {
     /// - Throws: `.program` when one of the programs is not there.
     package func services(_ programs: ProgramPaths) throws(AdminLinkError) -> [ServiceSpec] {
         let log = ["--log-format", logFormat, "--log-level", logLevel]
-        let runDirectory = ["--run-dir", locations.runDirectory]
+        let sockets = ["--run-dir", socketFolder]
         let core = try programs.path(of: "ca-core")
         return [
             ServiceSpec(
                 name: Self.core, executable: core,
-                arguments: ["serve", "--data-dir", locations.dataDirectory] + runDirectory + (seedFile.map { ["--seed-file", $0] } ?? [])
-                    + log,
+                arguments: ["serve", "--data-dir", locations.dataDirectory] + sockets + (seedFile.map { ["--seed-file", $0] } ?? [])
+                    + socketAccess + log,
+                // Its supplementary groups let it give its sockets to them.
+                runAs: users.map { $0.core.identity(groups: [$0.front.gid, $0.registrar.gid]) },
                 // A store of many gigabytes may have to be recovered first.
-                startTimeout: .seconds(120), watchdogInterval: Self.watchdog, isEssential: true),
+                restart: restart, startTimeout: .seconds(120), watchdogInterval: watchdog, isEssential: true, hasFolder: users != nil),
             ServiceSpec(
-                name: Self.front, executable: core, arguments: ["front"] + runDirectory + ["--listen", endpoint(port)] + log,
-                after: [Self.core], watchdogInterval: Self.watchdog, isEssential: true),
+                name: Self.front, executable: core, arguments: ["front"] + sockets + ["--listen", endpoint(port)] + log,
+                runAs: users?.front.identity(), after: [Self.core], restart: restart, watchdogInterval: watchdog, isEssential: true),
             ServiceSpec(
                 name: Self.registrar, executable: try programs.path(of: "ca-registrar"),
-                arguments: runDirectory + ["--listen", endpoint(registrarPort)] + log,
-                after: [Self.core], watchdogInterval: Self.watchdog),
+                arguments: sockets + ["--listen", endpoint(registrarPort)] + log,
+                // The core's group opens events.sock and nothing else.
+                runAs: users.map { $0.registrar.identity(groups: [$0.core.gid]) }, after: [Self.core], restart: restart,
+                watchdogInterval: watchdog),
         ]
+    }
+
+    /// The core's own folder, where it has a user of its own: the run directory is root's then, and only the core makes sockets there.
+    private var socketFolder: String { users == nil ? locations.runDirectory : CoreSockets.folder(in: locations.runDirectory) }
+
+    /// Which program may open which socket, by group, and whose requests are heard there, by user.
+    private var socketAccess: [String] {
+        guard let users else { return [] }
+        return [("front", users.front.gid), ("registrar", users.registrar.gid), ("events", users.core.gid)].flatMap {
+            ["--socket-group", "\($0)=\($1)"]
+        } + [("front", users.front.uid), ("registrar", users.registrar.uid)].flatMap { ["--peer-user", "\($0)=\($1)"] }
+    }
+}
+
+/// Where ca-core's sockets are: in a folder of its own user inside the run directory, or in the run directory itself.
+enum CoreSockets {
+    static func folder(in runDirectory: String) -> String { "\(runDirectory)/\(ServicePlan.core)" }
+
+    /// As things are now: where the socket of the operator is, else where it will be.
+    static func find(in runDirectory: String) -> String {
+        let folder = folder(in: runDirectory)
+        func has(_ path: String, _ kind: mode_t) -> Bool {
+            var found = stat()
+            return lstat(path, &found) == 0 && found.st_mode & S_IFMT == kind
+        }
+        guard !has("\(folder)/admin.sock", S_IFSOCK) else { return folder }
+        return has(folder, S_IFDIR) && !has("\(runDirectory)/admin.sock", S_IFSOCK) ? folder : runDirectory
     }
 }

@@ -66,7 +66,7 @@ extension SharedOptions {
     func connect() throws -> AdminConnection {
         let runDirectory = try directories.locations().runDirectory
         do throws(AdminLinkError) {
-            return try AdminConnection.open(runDirectory: runDirectory, program: "ca-ctl \(CACtl.version)")
+            return try AdminConnection.open(runDirectory: CoreSockets.find(in: runDirectory), program: "ca-ctl \(CACtl.version)")
         } catch {
             throw commandError(error)
         }
@@ -113,11 +113,12 @@ extension SharedOptions {
         return "\(message); see: \(command(remedy.1))"
     }
 
-    /// Runs ca-core for what needs a key; what it says meanwhile goes to standard error.
+    /// Runs ca-core for what needs a key, as the owner of the data directory; what it says meanwhile goes to standard error.
     /// - Returns: what it printed.
     func runCore(_ run: CoreRun, progress: (String) -> Void = { Output.complain($0) }) throws -> [UInt8] {
+        let identity = try run.dataDirectory.flatMap { try Separation.identity(on: $0, makes: run.arguments.first == "init") }
         do throws(AdminLinkError) {
-            return try run.run(ProgramPaths.installed(), progress: progress)
+            return try run.run(ProgramPaths.installed(), as: identity, progress: progress)
         } catch {
             throw commandError(error)
         }

@@ -55,7 +55,7 @@ struct StatusCommand: ParsableCommand {
         }
         report.sockets = StatusReport.sockets(in: try shared.directories.locations().runDirectory)
         if let supervisor = report.supervisor {
-            report.users = ServiceUsers(supervisor)
+            report.users = ServiceUsers(supervisor, dataDirectory: try shared.directories.locations().dataDirectory)
             report.listeners = Listeners.read(in: try shared.directories.locations().runDirectory)
         }
         return report
@@ -102,7 +102,7 @@ package struct StatusReport: Sendable {
     static func sockets(in runDirectory: String) -> [(path: String, mode: mode_t)] {
         ["supervisor", "admin", "front", "registrar", "ocsp", "events"].compactMap { name in
             var status = stat()
-            let path = "\(runDirectory)/\(name).sock"
+            let path = "\(name == "supervisor" ? runDirectory : CoreSockets.find(in: runDirectory))/\(name).sock"
             guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return nil }
             return (path, status.st_mode & 0o7777)
         }
@@ -133,14 +133,15 @@ package struct StatusReport: Sendable {
         return words.hasPrefix(state) ? String(words.dropFirst(state.count)) : words
     }
 
-    static func json(_ service: ServiceStatus) -> JSON {
-        .object([
-            .init("name", .string(service.name)), .init("state", .string(service.state.rawValue)),
-            .init("pid", service.pid.map { .integer($0) } ?? .null), .init("since", .string(UnixTime(service.since).rfc3339)),
-            .init("restarts", .integer(service.restarts)), .init("reloading", .bool(service.isReloading)),
-            .init("status", .string(service.statusText)), .init("why", .string(service.why)),
-            .init("ignored_notifications", .integer(service.ignoredNotifications)),
-        ])
+    static func json(_ service: ServiceStatus, users: ServiceUsers? = nil) -> JSON {
+        .object(
+            [
+                .init("name", .string(service.name)), .init("state", .string(service.state.rawValue)),
+                .init("pid", service.pid.map { .integer($0) } ?? .null), .init("since", .string(UnixTime(service.since).rfc3339)),
+                .init("restarts", .integer(service.restarts)), .init("reloading", .bool(service.isReloading)),
+                .init("status", .string(service.statusText)), .init("why", .string(service.why)),
+                .init("ignored_notifications", .integer(service.ignoredNotifications)),
+            ] + (users?.name(of: service.name).map { [.init("user", .string($0))] } ?? []))
     }
 
     // MARK: Warnings
@@ -152,6 +153,9 @@ package struct StatusReport: Sendable {
         var warnings: [String] = []
         if core == nil { warnings.append(coreProblem?.message ?? "ca-core does not answer") }
         if supervisor == nil { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
+        for service in supervisor?.services ?? [] where service.state == .failed {
+            warnings.append("\(service.name) \(service.why): \(command(service.name == ServicePlan.registrar ? "registrar open" : "up"))")
+        }
         if let shared = users?.shared { warnings.append(shared) }
         guard let core else { return warnings }
         if let end = core["ca"]?["not_after"]?.stringValue.flatMap({ UnixTime(rfc3339: $0) }),
@@ -204,7 +208,7 @@ package struct StatusReport: Sendable {
                         .init("orphans_reaped", .integer(supervisor.orphansReaped)),
                     ])
                 } ?? .null),
-            .init("services", .array((supervisor?.services ?? []).map { Self.json($0) })), .init("core", core ?? .null),
+            .init("services", .array((supervisor?.services ?? []).map { Self.json($0, users: users) })), .init("core", core ?? .null),
             .init("crl", list ?? .null),
             .init("listeners", listeners?.json ?? .null),
             .init(
@@ -228,12 +232,14 @@ package struct StatusReport: Sendable {
     }
 
     private func servicesText(_ supervisor: SupervisorStatus, width: Int, now: UnixTime) -> String {
-        var table = TextTable([
+        var columns: [TextTable.Column] = [
             .init("SERVICE"), .init("STATE"), .init("PID", isNumber: true), .init("SINCE"), .init("RESTARTS", isNumber: true),
-            .init("LAST WORDS", isProse: true),
-        ])
+        ]
+        if users != nil { columns.append(.init("USER")) }
+        var table = TextTable(columns + [.init("LAST WORDS", isProse: true)])
         func row(_ name: String, _ state: String, _ pid: Int32?, _ since: Int64, _ restarts: String, _ words: String) {
-            table.add([name, state, pid.map(String.init) ?? "", HumanTime.relative(UnixTime(since), now: now), restarts, words])
+            let user = users.map { [$0.name(of: name) ?? ""] } ?? []
+            table.add([name, state, pid.map(String.init) ?? "", HumanTime.relative(UnixTime(since), now: now), restarts] + user + [words])
         }
         row("supervisor", supervisor.state.rawValue, supervisor.pid, supervisor.since, "", "")
         for service in supervisor.services {
@@ -281,12 +287,24 @@ package struct ServiceUsers: Sendable {
     /// The services of each user.
     package var services: [uid_t: [String]] = [:]
 
-    package init(services: [uid_t: [String]]) { self.services = services }
+    /// Why they share one, where ca-ctl is root and knows; with what to do.
+    package var reason: String?
 
-    init(_ supervisor: SupervisorStatus) {
+    package init(services: [uid_t: [String]], reason: String? = nil) {
+        self.services = services
+        self.reason = reason
+    }
+
+    init(_ supervisor: SupervisorStatus, dataDirectory: String) {
         for service in supervisor.services {
             if let pid = service.pid, let user = Self.user(of: pid) { services[user, default: []].append(service.name) }
         }
+        if geteuid() == 0 { reason = Separation.reasonToShare(dataDirectory: dataDirectory) }
+    }
+
+    /// The user of a service that runs.
+    func name(of service: String) -> String? {
+        services.first { $0.value.contains(service) }.map { Self.name(of: $0.key) }
     }
 
     /// One line where two or more services share a user.
@@ -294,7 +312,8 @@ package struct ServiceUsers: Sendable {
         let lines = services.filter { $0.value.count > 1 }.sorted { $0.key < $1.key }.map { user, names in
             "\(names.dropLast().joined(separator: ", ")) and \(names.last ?? "") share the user \(Self.name(of: user))"
         }
-        return lines.isEmpty ? nil : "the programs are not kept apart by user: \(lines.joined(separator: "; "))"
+        return lines.isEmpty
+            ? nil : "the programs are not kept apart by user: \(lines.joined(separator: "; "))" + (reason.map { "; \($0)" } ?? "")
     }
 
     /// From /proc, where the folder's owner says nothing: our programs make themselves undumpable.

@@ -37,9 +37,18 @@ struct Up: ParsableCommand {
     @Option(help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel: String?
 
+    /// For tests, which have no ten seconds to spare.
+    @Option(help: ArgumentHelp("Seconds without a sign of life after which a program is replaced.", visibility: .hidden))
+    var watchdog: Double?
+
+    @Option(help: ArgumentHelp("New starts within a minute before a program is given up.", visibility: .hidden))
+    var restartLimit: Int?
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
+        if let watchdog, !(0.5...3_600).contains(watchdog) { throw ValidationError("--watchdog is a number of seconds from 0.5 to 3600") }
+        if let restartLimit, !(0...1_000).contains(restartLimit) { throw ValidationError("--restart-limit is a number from 0 to 1000") }
         // The registrar needs the next port.
         if let port, !(1...65_534).contains(port) { throw ValidationError("--port is a number from 1 to 65534") }
         if let logFormat, Configuration.LogFormat(rawValue: logFormat) == nil {
@@ -59,6 +68,7 @@ struct Up: ParsableCommand {
                 .refused,
                 "key_storage: seed needs the seed at each start, also of ca-core alone: give it in a file of mode 0600 with --seed-file")
         }
+        let separation = try Separation.plan(dataDirectory: locations.dataDirectory, runDirectory: locations.runDirectory)
         let made = try initialise(locations)
         let configuration = try self.configuration(locations)
         let format = ProgramLog.resolve(
@@ -67,9 +77,15 @@ struct Up: ParsableCommand {
         ProgramLog.bootstrap(program: "ca-ctl", format: format, level: Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info)
         let log = Logger(label: "ca-ctl")
         for warning in configuration.warnings { log.warning("\(warning)") }
-        let plan = ServicePlan(
+        var plan = ServicePlan(
             locations: locations, host: configuration.host, port: configuration.port, registrarPort: configuration.registrarPort,
             logFormat: format.rawValue, logLevel: configuration.logLevel.rawValue, seedFile: try absolute(seedFile))
+        if let watchdog { plan.watchdog = .milliseconds(Int64(watchdog * 1000)) }
+        if let restartLimit { plan.restart.limit = restartLimit }
+        switch separation {
+        case .separate(let users): plan.users = users
+        case .shared(let why): if geteuid() == 0 { log.warning("the programs share the user root: \(why)") }
+        }
         let services: [ServiceSpec]
         do throws(AdminLinkError) { services = try plan.services(ProgramPaths.installed()) } catch { throw shared.commandError(error) }
         try Supervising(plan: plan, made: made, shared: shared, log: log).run(services)
@@ -180,7 +196,7 @@ private final class Supervising {
                 case .ended(let ending):
                     Listeners.remove(in: plan.locations.runDirectory)
                     if let failure { throw CommandError(.refused, failure) }
-                    if ending.isFailure { throw CommandError(.refused, ending.reason) }
+                    if ending.isFailure { throw CommandError(.refused, "\(ending.reason): \(shared.command("up"))") }
                     log.info("stopped: \(ending.reason)")
                     return
                 }
@@ -275,6 +291,11 @@ private final class Supervising {
         shared.output.offer(.object(facts.map { JSON.Member($0.0, $0.1) }), text: text(status))
     }
 
+    private var users: String {
+        guard let users = plan.users else { return "\(ServiceUsers.name(of: geteuid())), shared by all programs" }
+        return "\(users.core.name), \(users.front.name), \(users.registrar.name): each program has its own"
+    }
+
     private func text(_ status: JSON?) -> String {
         let ca = status?["ca"] ?? .null
         let window = status?["registration"]
@@ -286,7 +307,7 @@ private final class Supervising {
                 ("", window.map { WindowText.describe($0, now: shared.now) } ?? ""), ("  CA", ca.text("subject")),
                 ("  fingerprint", ca.text("fingerprint")), ("  valid until", HumanTime.point(ca.text("not_after"), now: shared.now)),
                 ("  data directory", plan.locations.dataDirectory), ("  run directory", plan.locations.runDirectory),
-                ("  user", "\(ServiceUsers.name(of: geteuid())), shared by all programs"),
+                ("  user", users),
             ]).rendered(width: shared.output.width)
                 + """
 

@@ -20,6 +20,9 @@ func perform(_ act: String) {
     case "stopping": notifier.stopping()
     case "reloading": notifier.reloading()
     case "send": send(value)
+    case "send-to":
+        let parts = value.split(separator: ",", maxSplits: 1).map(String.init)
+        send(parts[1], to: parts[0])
     case "feed": feedForEver()
     case "flood": while true { notifier.status("the flood rises") }
     case "run": run(saying: value)
@@ -61,8 +64,8 @@ private func append(_ line: String) {
 }
 
 /// `a;b` becomes two lines of one notification.
-private func send(_ text: String) {
-    guard let path = getenv("NOTIFY_SOCKET") else { return }
+private func send(_ text: String, to other: String? = nil) {
+    guard let path = other ?? getenv("NOTIFY_SOCKET").map({ String(cString: $0) }) else { return }
     let bytes = text.utf8.map { $0 == UInt8(ascii: ";") ? UInt8(ascii: "\n") : $0 }
     let descriptor = clinux_connect_unix(Int32(SOCK_DGRAM.rawValue), path, 0)
     _ = Glibc.send(descriptor, bytes, bytes.count, 0)

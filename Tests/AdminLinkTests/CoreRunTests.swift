@@ -51,7 +51,7 @@ struct CoreRunTests {
             CoreRun.export(dataDirectory: "/data", commonName: "www", password: nil).arguments == [
                 "export", "--data-dir", "/data", "--cn", "www",
             ])
-        #expect(CoreRun.environment == ["UPKI_SUPERVISED=\(getpid())"])
+        #expect(CoreRun.environment() == ["UPKI_SUPERVISED=\(getpid())"])
     }
 
     @Test("the process that is really started has the secret on standard input, and in neither arguments nor environment")

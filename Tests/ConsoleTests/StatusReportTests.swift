@@ -76,6 +76,21 @@ struct StatusReportTests {
                 """)
     }
 
+    @Test("where the users are known, each service stands with its own")
+    func users() {
+        var report = Self.report([Self.service("core", .running), Self.service("registrar", .stopped)])
+        report.users = ServiceUsers(services: [0: ["core"]])
+        let text = report.text(width: 80, now: Self.now, command: { $0 })
+        #expect(text.contains("SERVICE     STATE    PID  SINCE      RESTARTS  USER  LAST WORDS"))
+        #expect(text.contains("core        running   42  1 min ago         1  root  serving"))
+        let services = report.json(now: Self.now, command: { $0 })["services"]?.arrayValue ?? []
+        #expect(services.map { $0["user"] } == ["root", nil])
+        report.users = ServiceUsers(services: [0: ["core", "front"]], reason: "the system has no users upki-ca")
+        #expect(
+            report.warnings(now: Self.now, command: { $0 }).first
+                == "the programs are not kept apart by user: core and front share the user root; the system has no users upki-ca")
+    }
+
     @Test("it is ready when core answers and every service runs or is down on purpose")
     func readiness() {
         #expect(Self.report([Self.service("core", .running), Self.service("registrar", .stopped)]).isReady)

@@ -14,6 +14,8 @@ final class RunningCA {
     /// What `init` printed.
     let made: JSON
     private var supervisor: ProgramRun?
+    /// What every program is started through, such as a namespace of its own.
+    private let wrapper: [String]
 
     var registrarPort: Int { self.port + 1 }
     var data: String { self.place.path("data") }
@@ -25,13 +27,19 @@ final class RunningCA {
     /// - Parameters:
     ///   - options: of `init`.
     ///   - configuration: lines added to `ca.config.yml` before the start.
-    init(_ options: [String] = [], seed: String? = nil, configuration: String = "") throws {
+    ///   - wrapper: the command in whose place every ca-ctl is executed, made for the test's directory.
+    init(
+        _ options: [String] = [], seed: String? = nil, configuration: String = "", wrapper: (Workplace) throws -> [String] = { _ in [] }
+    ) throws {
         self.place = try Workplace()
         self.port = try Ports.freePair()
+        self.wrapper = try wrapper(self.place)
         var given = options
         if seed != nil { given.append("--seed-stdin") }
         let finished = try self.place.run(
-            ["\(Checkout.programs)/ca-ctl", "init", "--json", "--data-dir", self.place.path("data"), "--run-dir", self.place.path("run")]
+            self.wrapper + [
+                "\(Checkout.programs)/ca-ctl", "init", "--json", "--data-dir", self.place.path("data"), "--run-dir", self.place.path("run"),
+            ]
                 + given,
             input: seed ?? "")
         guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
@@ -59,8 +67,8 @@ final class RunningCA {
 
     func start(_ options: [String] = ["--no-init"]) throws {
         self.supervisor = try self.place.start(
-            ["\(Checkout.programs)/ca-ctl", "up", "--port", "\(self.port)"] + self.places + options)
-        let waited = try self.place.run(["\(Checkout.programs)/ca-ctl", "status", "--wait", "30"] + self.places)
+            self.wrapper + ["\(Checkout.programs)/ca-ctl", "up", "--port", "\(self.port)"] + self.places + options)
+        let waited = try self.place.run(self.wrapper + ["\(Checkout.programs)/ca-ctl", "status", "--wait", "30"] + self.places)
         guard waited.code == 0 else {
             throw TestFailure(description: "the CA is not ready (\(waited.code)): \(waited.output)\(waited.errors)\n\(self.log)")
         }
@@ -97,7 +105,7 @@ final class RunningCA {
 
     /// Runs ca-ctl against this CA.
     func ctl(_ arguments: [String], input: String = "") throws -> Finished {
-        try self.place.run(["\(Checkout.programs)/ca-ctl"] + arguments + self.places, input: input)
+        try self.place.run(self.wrapper + ["\(Checkout.programs)/ca-ctl"] + arguments + self.places, input: input)
     }
 
     /// Runs ca-ctl with --json, which has to succeed.

@@ -230,6 +230,21 @@ struct SupervisorTests {
         #expect(service.ignoredNotifications == 3)
     }
 
+    @Test("a service that notifies for another is not heard, however often it tries")
+    func notifiesForAnother() throws {
+        let lie = "act=send-to=@/run/notify/victim.sock,READY=1;STATUS=forged;MAINPID=1;WATCHDOG=trigger"
+        let supervisor = try SupervisorProcess(
+            ["service=victim", "watchdog=5000", "act=run=victim", "service=liar"] + Array(repeating: lie, count: 20)
+                + ["act=ready", "act=run=liar"])
+        defer { supervisor.end() }
+        try supervisor.wait("liar is running")
+        try until("every lie is counted") { try supervisor.service("victim").ignoredNotifications == 20 }
+        let victim = try supervisor.service("victim")
+        #expect(victim.state == .starting && victim.statusText == "" && victim.restarts == 0)
+        #expect(try supervisor.service("liar").ignoredNotifications == 0)
+        #expect(supervisor.lines.filter { $0.contains("notification ignored") }.count == 2, "at the 1st and the 10th")
+    }
+
     @Test("a service may name another main process, if it is its own")
     func mainPid() throws {
         let supervisor = try SupervisorProcess(
@@ -432,6 +447,29 @@ struct GivenTests {
         #expect(service.statusText == "as nobody" && service.ignoredNotifications == 0)
         supervisor.stop(SIGKILL)
         try supervisor.waitForEnd(within: .seconds(2))
+    }
+
+    @Test(
+        "its folder in the run directory is its user's, others only pass; a later supervisor that gives it none removes it",
+        .enabled(if: isRoot, "only root can change user"))
+    func folder() throws {
+        let directory = try SupervisorProcess.temporaryDirectory()
+        let plan = ["act=catch", "act=ready", "act=run=a"]
+        let first = try SupervisorProcess(["service=a", "user=65534:65533:", "folder"] + plan, directory: directory)
+        try first.wait("a is running")
+        var found = stat()
+        #expect(lstat("\(directory)/run/a", &found) == 0)
+        #expect(found.st_mode == S_IFDIR | 0o711 && found.st_uid == 65534 && found.st_gid == 65533)
+        #expect(lstat("\(directory)/run", &found) == 0 && found.st_uid == 0 && found.st_mode & 0o022 == 0)
+        first.stop()
+        try first.waitForEnd()
+        let second = try SupervisorProcess(["service=a"] + plan, directory: directory)
+        defer {
+            second.end()
+            first.end()
+        }
+        try second.wait("a is running")
+        #expect(!FileManager.default.fileExists(atPath: "\(directory)/run/a"))
     }
 
     @Test(

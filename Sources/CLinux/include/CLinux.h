@@ -58,8 +58,9 @@ int clinux_next_signal(int descriptor);
 /* gettid(2). */
 pid_t clinux_thread_id(void);
 
-/* posix_spawn(3): empty signal mask, all dispositions default, a process group of its own, /dev/null as stdin,
-   descriptors from 3 on closed. argv and envp end with NULL. */
+/* posix_spawn(3): empty signal mask, all dispositions default, a session (and process group) of its own and so no
+   controlling terminal, /dev/null as stdin, stdout and stderr that are a terminal for writing only, descriptors from 3
+   on closed. argv and envp end with NULL. */
 int clinux_spawn(const char *path, char *const argv[], char *const envp[], pid_t *pid);
 /* pidfd_open(2). */
 int clinux_pidfd_open(pid_t pid);

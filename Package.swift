@@ -76,6 +76,7 @@ let package = Package(
 
         // What programs are made of.
         module("Threads", ["CThreads"]),
+        module("Metrics"),
         module("ZeroMQ", ["CZeroMQ"]),
         module("Supervised", ["CLinux", "CSystemd"]),
         module("Supervision", ["CLinux", "Supervised"]),
@@ -85,7 +86,7 @@ let package = Package(
         module(
             "CoreServer",
             [
-                "Authority", "CAKeys", "DurableFiles", "PKI", "RevocationFormats", "SQLiteStore", "Settings", "Supervised", "Tasks", "Threads", "UPKIProtocol",
+                "Authority", "CAKeys", "DurableFiles", "Metrics", "PKI", "RevocationFormats", "SQLiteStore", "Settings", "Supervised", "Tasks", "Threads", "UPKIProtocol",
                 "ZeroMQ", logging, x509, asn1, crypto,
             ]),
 
@@ -99,7 +100,7 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
+                "AdminLink", "Console", "Metrics", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
             ]),
 
         // A child of many bad habits, for the supervisor's tests alone; it is never installed.
@@ -118,6 +119,7 @@ let package = Package(
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar"], exclude: ["peers"]),
+        tests("MetricsTests", ["Metrics", "Threads"]),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
         tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),

@@ -101,6 +101,11 @@ public struct CoreRun: Sendable {
         return CoreRun(arguments, .object(password.map { [JSON.Member("password", .string($0))] } ?? []))
     }
 
+    /// What is wrong with a CA that does not run.
+    public static func doctor(dataDirectory: String, runDirectory: String) -> CoreRun {
+        CoreRun(["doctor", "--data-dir", dataDirectory, "--run-dir", runDirectory], .object([]))
+    }
+
     /// The standing registration token of a seed.
     public static func token(dataDirectory: String, seed: String) -> CoreRun {
         CoreRun(["token", "--data-dir", dataDirectory], .object([JSON.Member("seed", .string(seed))]))

@@ -28,7 +28,7 @@ public struct AuthorityState: Sendable {
     init() {}
 
     /// Reads everything but the profiles from the store.
-    init(loading reader: any StoreReader) throws {
+    package init(loading reader: any StoreReader) throws {
         for node in try reader.nodes() { self.set(node) }
         for text in try reader.admins() {
             guard let admin = Admin(text: text) else { throw AuthorityError(.storage, "An entry of the admin list cannot be read") }

@@ -95,6 +95,10 @@ public struct CommitReport<Value: Sendable>: Sendable {
     public var events: [Event]
     /// Whether a new CRL should be published soon.
     public var wantsCRL: Bool
+    /// How many transactions were committed: one, or one for each change where they were tried one by one.
+    public var commits = 0
+    /// How many rows they wrote.
+    public var rows = 0
 }
 
 extension Authority {
@@ -124,6 +128,8 @@ extension Authority {
             report.results += single.results
             report.events += single.events
             report.wantsCRL = report.wantsCRL || single.wantsCRL
+            report.commits += single.commits
+            report.rows += single.rows
         }
         return report
     }
@@ -133,7 +139,8 @@ extension Authority {
         let rules = self.rules
         var results: [Result<Value, any Error>] = []
         results.reserveCapacity(changes.count)
-        let (after, events, followUps, wantsCRL) = try self.store.write { writer in
+        let (after, events, followUps, wantsCRL, rows) = try self.store.write { writer in
+            let start = writer.changeCount
             var state = try self.stateToBeginWith(writer)
             var events: [Event] = []
             var followUps: [@Sendable () -> Void] = []
@@ -167,11 +174,11 @@ extension Authority {
                 }
                 state = commit.state
             }
-            return (state, events, followUps, wantsCRL)
+            return (state, events, followUps, wantsCRL, writer.changeCount - start)
         }
         self.publish(after)
         self.isInDoubt.store(false, ordering: .relaxed)
         for followUp in followUps { followUp() }
-        return CommitReport(results: results, events: events, wantsCRL: wantsCRL)
+        return CommitReport(results: results, events: events, wantsCRL: wantsCRL, commits: 1, rows: rows)
     }
 }

@@ -51,7 +51,7 @@ public struct Issuer: Sendable {
         self.kind = AuthorityKeyKind(certificate.publicKey)
         self.signParts = signParts
         self.name = PKI.DistinguishedName(certificate.subject)
-        self.fingerprint = Hexadecimal.encode(SHA256.hash(data: der))
+        self.fingerprint = Self.fingerprint(of: der)
         self.notBefore = UnixTime(Int64(certificate.notValidBefore.timeIntervalSince1970))
         self.notAfter = UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970))
         self.keyIdentifier = try Self.keyIdentifier(of: certificate)
@@ -67,6 +67,9 @@ public struct Issuer: Sendable {
 
     /// The fingerprint as people compare it: upper case pairs with colons.
     public var displayFingerprint: String { Self.displayFingerprint(of: self.der) }
+
+    /// SHA-256 of a certificate's DER in hexadecimal, as the store knows its CA.
+    public static func fingerprint(of der: [UInt8]) -> String { Hexadecimal.encode(SHA256.hash(data: der)) }
 
     /// SHA-256 of a certificate's DER in upper case pairs with colons.
     public static func displayFingerprint(of der: [UInt8]) -> String {

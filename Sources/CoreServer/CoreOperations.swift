@@ -10,15 +10,19 @@ import UPKIProtocol
 
 /// The running program as the operator sees it.
 final class CoreOperations: Operations {
-    private let opened: OpenedAuthority
+    let opened: OpenedAuthority
     private let instance: String
-    private let runDirectory: String
+    let runDirectory: String
     private let pool: KeyPool
-    private let startedAt: UnixTime
-    private let processing = Mutex<Processing?>(nil)
+    let publisher: Publisher
+    let startedAt: UnixTime
+    let processing = Mutex<Processing?>(nil)
+    /// The round of the doctor that is being asked for.
+    let doctor = Mutex<Doctor?>(nil)
 
-    init(opened: OpenedAuthority, instance: String, runDirectory: String, pool: KeyPool) {
+    init(opened: OpenedAuthority, instance: String, runDirectory: String, pool: KeyPool, publisher: Publisher) {
         self.opened = opened
+        self.publisher = publisher
         self.instance = instance
         self.runDirectory = runDirectory
         self.pool = pool
@@ -46,6 +50,7 @@ final class CoreOperations: Operations {
                     .init("port", .integer(self.opened.configuration.port)),
                     .init("registrar_port", .integer(self.opened.configuration.registrarPort)),
                 ])),
+            .init("disk", .array(self.disks.map(\.json))),
         ])
     }
 

@@ -101,17 +101,18 @@ private final class RunningCore: Sendable {
         let pool = KeyPool()
         pool.keep(Set(opened.authority.state.profiles.values.map(\.keyType)))
         let publisher = Publisher(opened: opened, jobs: self.publisherJobs, log: log)
-        self.operations = CoreOperations(opened: opened, instance: instance, runDirectory: runDirectory, pool: pool)
+        self.operations = CoreOperations(opened: opened, instance: instance, runDirectory: runDirectory, pool: pool, publisher: publisher)
         let operations = self.operations
         let seeds = SeedVerifier(opened: opened) { try operations.recordSeedExposure(by: $0) }
         let services = Services(
             authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations,
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
         let inFlight = InFlight()
+        let measurements = Measurements()
         let processing = Processing(
             services: services, work: self.work, changes: self.changes, jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs],
             outbox: self.outbox,
-            inFlight: inFlight, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
+            inFlight: inFlight, measurements: measurements, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
         publisher.attach(processing)
         self.operations.attach(processing)
 
@@ -130,7 +131,7 @@ private final class RunningCore: Sendable {
 
         let io = InputOutput(
             context: self.context, runDirectory: runDirectory, instance: instance, work: self.work, outbox: self.outbox, inFlight: inFlight,
-            beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority,
+            measurements: measurements, beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority,
             access: access, log: log)
         let bound = try Mailbox<String?>()
         let failed = FailureSink(signals: signals)

@@ -18,6 +18,7 @@ struct InputOutput: Sendable {
     let work: Mailbox<Incoming>
     let outbox: Mailbox<Outgoing>
     let inFlight: InFlight
+    let measurements: Measurements
     let beat: LoopBeat
     let stop: StopFlag
     let authority: Authority
@@ -161,23 +162,22 @@ struct InputOutput: Sendable {
                 try self.send([connection, InternalLink.AnswerHeader(kind: .helloAnswer, id: header.id).encoded, self.hello()], on: socket)
                 continue
             }
-            let route = ReplyRoute(channel: channel, connection: connection, id: header.id)
+            let route = ReplyRoute(
+                channel: channel, connection: connection, id: header.id,
+                meter: self.measurements.meter(nil, on: channel, arrival: header.arrival))
             guard message.parts.count == 3 else {
-                let refusal = Refusal(.invalidRequest, "Invalid request: one frame with one JSON object is expected")
-                self.outbox.post(.answer(route, frame: Answer.frame(refusal)))
+                self.refuse(route, Refusal(.invalidRequest, "Invalid request: one frame with one JSON object is expected"))
                 continue
             }
             guard channel != .admin || Self.mayOperate(peer) else {
-                self.outbox.post(
-                    .answer(
-                        route, frame: Answer.frame(Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))))
+                self.refuse(route, Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))
                 continue
             }
             let caller = Caller(proof: Self.proof(header.identity, peer: peer), channel: channel)
             self.inFlight.enter()
             if self.work.post(Incoming(route: route, arrival: header.arrival, caller: caller, frame: message.parts[2])) != .accepted {
                 self.inFlight.leave()
-                self.outbox.post(.answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests wait; try again"))))
+                self.refuse(route, Refusal(.busy, "Busy: too many requests wait; try again"))
             }
         }
     }
@@ -197,6 +197,12 @@ struct InputOutput: Sendable {
                     "socket": "\(channel.rawValue)", "uid": "\(peer.map(String.init) ?? "unknown")", "so_far": "\(count)",
                 ])
         }
+    }
+
+    /// Answers what no worker sees.
+    private func refuse(_ route: ReplyRoute, _ refusal: Refusal) {
+        self.measurements.answered(route.meter, Outcome(refusal.code))
+        self.outbox.post(.answer(route, frame: Answer.frame(refusal)))
     }
 
     /// `localhost:UID:GID:PID` as libzmq gives it for ipc.

@@ -11,6 +11,8 @@ struct ReplyRoute: Sendable {
     /// The routing id of the relay's connection.
     let connection: [UInt8]
     let id: UInt64
+    /// Where the request is counted; the worker says which task it is.
+    var meter: RequestMeter
 }
 
 /// A request as the I/O thread took it in.

@@ -17,6 +17,7 @@ final class Processing: Sendable {
     let jobs: [Step.Place: Mailbox<Job>]
     let outbox: Mailbox<Outgoing>
     let inFlight: InFlight
+    let measurements: Measurements
     let wantsList: @Sendable () -> Void
     let log: Logger
     private let failures = FailureLog()
@@ -33,7 +34,7 @@ final class Processing: Sendable {
     init(
         services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>],
         outbox: Mailbox<Outgoing>,
-        inFlight: InFlight, instance: String, wantsList: @escaping @Sendable () -> Void, log: Logger
+        inFlight: InFlight, measurements: Measurements, instance: String, wantsList: @escaping @Sendable () -> Void, log: Logger
     ) {
         self.services = services
         self.work = work
@@ -41,6 +42,7 @@ final class Processing: Sendable {
         self.jobs = jobs
         self.outbox = outbox
         self.inFlight = inFlight
+        self.measurements = measurements
         self.prefix = String(instance.prefix(8))
         self.wantsList = wantsList
         self.log = log
@@ -68,11 +70,12 @@ final class Processing: Sendable {
 
     private func takeUp(_ incoming: Incoming) {
         defer { self.inFlight.leave() }
-        guard !Self.isTooOld(incoming.arrival) else {
+        guard !Self.isTooOld(incoming.arrival, on: incoming.route.channel) else {
             self.dropped()
             return
         }
         let id = self.nextRequestID()
+        var route = incoming.route
         var context = RequestContext(id: id, task: "?", caller: incoming.caller)
         var task: Task?
         do {
@@ -81,16 +84,18 @@ final class Processing: Sendable {
             let found = try TaskTable.task(request.task, on: incoming.caller.channel)
             self.log.debug("request", metadata: ["request": "\(id)", "task": "\(request.task)", "proof": "\(incoming.caller.proofText)"])
             task = found
+            route.meter = self.measurements.meter(found.name, on: route.channel, arrival: incoming.arrival)
             self.go(
-                on: try found.start(request, context: context, services: self.services), context: context, route: incoming.route,
+                on: try found.start(request, context: context, services: self.services), context: context, route: route,
                 arrival: incoming.arrival)
         } catch {
-            self.refuse(error, context: context, route: incoming.route, isAudited: task?.changes ?? false)
+            self.refuse(error, context: context, route: route, isAudited: task?.changes ?? false)
         }
     }
 
     /// Counts a request that came too late, and says so once a second: under a flood the log must not be the next victim.
     private func dropped() {
+        self.measurements.dropped.add()
         let second = MonotonicTime.now.nanoseconds / 1_000_000_000
         let count = self.drops.withLock { drops -> Int? in
             drops.count += 1
@@ -104,25 +109,33 @@ final class Processing: Sendable {
         }
     }
 
-    private static func isTooOld(_ arrival: UInt64) -> Bool {
-        guard arrival > 0 else { return false }
+    /// The operator waits for as long as it takes; only relays give up.
+    private static func isTooOld(_ arrival: UInt64, on channel: Caller.Channel) -> Bool {
+        guard arrival > 0, channel != .admin else { return false }
         let now = MonotonicTime.now.nanoseconds
         return now > arrival && now - arrival > self.oldest
     }
 
     private func go(on step: Step, context: RequestContext, route: ReplyRoute, arrival: UInt64) {
         switch step {
-        case .answer(let data): self.outbox.post(.answer(route, frame: Answer.frame(data)))
-        case .encoded(let data): self.outbox.post(.answer(route, frame: Answer.frame(encodedData: data)))
+        case .answer(let data): self.answer(route, Answer.frame(data), .ok)
+        case .encoded(let data): self.answer(route, Answer.frame(encodedData: data), .ok)
         case .change(let change): self.submit(PendingChange(change: change, completion: .reply(route, requestID: context.id)))
         case .elsewhere(let place, let work):
             let job = Job(context: context, route: route, arrival: arrival, work: work)
             if self.jobs[place]?.post(job) != .accepted {
-                self.outbox.post(
-                    .answer(route, frame: Answer.frame(Refusal(.busy, "Busy: too many requests of this kind wait; try again"))))
+                self.refuse(route, Refusal(.busy, "Busy: too many requests of this kind wait; try again"))
             }
         }
     }
+
+    /// Counts the answer and hands it to the I/O thread.
+    private func answer(_ route: ReplyRoute, _ frame: [UInt8], _ outcome: Outcome) {
+        self.measurements.answered(route.meter, outcome)
+        self.outbox.post(.answer(route, frame: frame))
+    }
+
+    private func refuse(_ route: ReplyRoute, _ refusal: Refusal) { self.answer(route, Answer.frame(refusal), Outcome(refusal.code)) }
 
     /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves.
     private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
@@ -134,7 +147,7 @@ final class Processing: Sendable {
                     change: Change(context, needs: .anyone, isVital: isVital) { _ in throw refusal },
                     completion: .reply(route, requestID: context.id)))
         } else {
-            self.outbox.post(.answer(route, frame: Answer.frame(self.words(for: error, requestID: context.id, task: context.task))))
+            self.refuse(route, self.words(for: error, requestID: context.id, task: context.task))
         }
     }
 
@@ -185,11 +198,15 @@ final class Processing: Sendable {
             guard self.changes.take(upTo: Self.largestBatch, into: &batch) else { return }
             beat.passing()
             self.gather(&batch)
+            let start = MonotonicTime.now
             let report = self.services.authority.commit(batch.map(\.change))
+            self.measurements.committed(report, changes: batch.count, since: start)
             var outgoing = report.events.map { Outgoing.event($0) }
             for (change, result) in zip(batch, report.results) {
                 if case .reply(let route, let requestID) = change.completion {
-                    outgoing.append(.answer(route, frame: self.frame(result, requestID: requestID)))
+                    let (frame, outcome) = self.frame(result, requestID: requestID)
+                    self.measurements.answered(route.meter, outcome)
+                    outgoing.append(.answer(route, frame: frame))
                 } else {
                     self.complete(change, with: result)
                 }
@@ -210,16 +227,20 @@ final class Processing: Sendable {
         }
     }
 
-    private func frame(_ result: Result<JSON, any Error>, requestID: String) -> [UInt8] {
+    private func frame(_ result: Result<JSON, any Error>, requestID: String) -> ([UInt8], Outcome) {
         switch result {
-        case .success(let data): Answer.frame(data)
-        case .failure(let error): Answer.frame(self.words(for: error, requestID: requestID, task: "commit"))
+        case .success(let data): return (Answer.frame(data), .ok)
+        case .failure(let error):
+            let refusal = self.words(for: error, requestID: requestID, task: "commit")
+            return (Answer.frame(refusal), Outcome(refusal.code))
         }
     }
 
     private func complete(_ change: PendingChange, with result: Result<JSON, any Error>) {
         switch change.completion {
-        case .reply(let route, let requestID): self.outbox.post(.answer(route, frame: self.frame(result, requestID: requestID)))
+        case .reply(let route, let requestID):
+            let (frame, outcome) = self.frame(result, requestID: requestID)
+            self.answer(route, frame, outcome)
         case .call(let body): body(result)
         }
     }
@@ -228,7 +249,7 @@ final class Processing: Sendable {
 
     /// Does one job of a thread of its own.
     func run(_ job: Job) {
-        guard !Self.isTooOld(job.arrival) else {
+        guard !Self.isTooOld(job.arrival, on: job.route.channel) else {
             self.dropped()
             return
         }

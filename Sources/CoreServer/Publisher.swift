@@ -22,6 +22,9 @@ final class Publisher: ListPublisher {
     /// The answer of `get_crl`, made once for each CRL.
     private let cached = Mutex<[UInt8]?>(nil)
 
+    /// What the published file says of itself, and which file that was.
+    private let facts = Mutex<(file: FileIdentity, facts: PublishedListFacts)?>(nil)
+
     private let largeAnswers = LargeAnswers()
     private let failures = FailureLog()
 
@@ -140,6 +143,16 @@ final class Publisher: ListPublisher {
             throw Refusal(.busy, "Busy: the CRL is asked for too often; try again, or take it from published/crl.der")
         }
         return answer
+    }
+
+    func publishedFacts() throws -> PublishedListFacts? {
+        let path = self.opened.directory.publishedList
+        guard let file = FileIdentity(path) else { return nil }
+        if let known = self.facts.withLock({ $0 }), known.file == file { return known.facts }
+        guard let der = try self.published() else { return nil }
+        let facts = try PublishedListFacts(der: der)
+        self.facts.withLock { $0 = (file, facts) }
+        return facts
     }
 
     private func cachedAnswer() throws -> [UInt8]? {

@@ -239,15 +239,9 @@ extension Call {
                     ("scheduled_at", state.scheduledCRLTime.map { .string($0.rfc3339) } ?? .null),
                 ].json
             ),
+            ("expiries", try self.expiries()),
             ("seed_exposed_at", state.seedExposedAt.map { .string($0.rfc3339) } ?? .null),
             ("publication", authority.rules.publicationBaseURL.map { .string($0) } ?? .null),
-            (
-                "expiring_nodes",
-                .array(
-                    live.filter { ($0.notAfter ?? .init(.max)) < now.advanced(byDays: 30) }.map {
-                        [("cn", .string($0.commonName)), ("not_after", .string($0.notAfter?.rfc3339 ?? ""))].json
-                    })
-            ),
         ].json
     }
 }

@@ -2,7 +2,6 @@
 
 import Authority
 import PKI
-import RevocationFormats
 import UPKIProtocol
 
 extension Task {
@@ -25,18 +24,14 @@ extension Task {
     }
 
     static let showCRL = Task("show_crl", role: .local, on: [.admin]) { call in
-        guard let der = try call.services.publisher.published() else {
+        guard let list = try call.services.publisher.publishedFacts() else {
             throw Refusal(.notFound, "CRL not found: none was published yet; run: ca-ctl crl generate")
         }
-        let list = try CertificateList(derEncoded: der)
-        var entries = 0
-        try list.tbsCertList.revokedCertificates?.forEachEntry { _ in entries += 1 }
         return .answer(
             [
-                ("number", list.tbsCertList.crlNumber.flatMap { $0.value }.map { .integer($0) } ?? .null),
-                ("this_update", .string(UnixTime(list.tbsCertList.thisUpdate.unixSeconds).rfc3339)),
-                ("next_update", list.tbsCertList.nextUpdate.map { .string(UnixTime($0.unixSeconds).rfc3339) } ?? .null),
-                ("entries", .integer(entries)), ("bytes", .integer(der.count)),
+                ("number", list.number.map { .integer($0) } ?? .null), ("this_update", .string(list.thisUpdate.rfc3339)),
+                ("next_update", list.nextUpdate.map { .string($0.rfc3339) } ?? .null), ("entries", .integer(list.entries)),
+                ("bytes", .integer(list.bytes)),
             ].json)
     }
 }

@@ -126,6 +126,8 @@ public protocol ListPublisher: Sendable {
     ///
     /// - Throws: `Refusal` where it is larger: the file is the way then.
     func publishedAnswer() throws -> [UInt8]?
+    /// What the published CRL says of itself; nil where there is none yet. Counting its entries is done once for each file.
+    func publishedFacts() throws -> PublishedListFacts?
 }
 
 /// What the operator asks of the running program.
@@ -136,4 +138,13 @@ public protocol Operations: Sendable {
     ///
     /// - Throws: `Refusal` with file and line of what is wrong; nothing is changed then.
     func reload() throws -> JSON
+    /// Everything that is counted, as Prometheus text.
+    func metrics() throws -> String
+    /// The names of the doctor's checks that are made here, in their order.
+    var doctorChecks: [String] { get }
+    /// Makes one of them; for the publisher's own thread, since some take long.
+    ///
+    /// - Returns: its findings.
+    /// - Throws: `Refusal` for a name that is none.
+    func doctor(check: String) throws -> JSON
 }

@@ -25,7 +25,7 @@ public enum TaskTable {
             .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode,
             .limitNode,
             .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
-            .acceptClock,
+            .acceptClock, .metrics, .doctor,
         ]
 
     private static let byChannel: [Caller.Channel: [String: Task]] = {

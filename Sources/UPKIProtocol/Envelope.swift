@@ -81,7 +81,7 @@ public enum Answer {
 
 /// A refusal: a code for programs and audit, one line for a person. Clients match on the documented words of the line.
 public struct Refusal: Error, Sendable, Equatable {
-    public enum Code: String, Sendable {
+    public enum Code: String, Sendable, CaseIterable {
         case invalidRequest, unknownTask, missingParameter, invalidParameter
         case notAuthorised, invalidSeed, registrationClosed
         case profileNotFound, certificateNotFound, certificateExists, nodeIsRevoked, notFound

@@ -12,7 +12,7 @@ import UPKIProtocol
 struct CACore: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ca-core", abstract: "Holds the CA key, the store and the rules. Usually started by ca-ctl or systemd.",
-        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, FinishInit.self, Export.self, Token.self])
+        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, FinishInit.self, Export.self, Token.self, Examine.self])
 }
 
 /// Runs what may fail, and turns the failure into one line and exit code 1.

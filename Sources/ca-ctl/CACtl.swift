@@ -24,6 +24,7 @@ package struct CACtl: ParsableCommand {
             CommandGroup(name: "Certificates", subcommands: [Certificates.self, RevocationLists.self, Profiles.self, OCSP.self]),
             CommandGroup(name: "Looking back", subcommands: [AuditLog.self]),
             CommandGroup(name: "After a fault", subcommands: [ClockCommand.self]),
+            CommandGroup(name: "Watching", subcommands: [MetricsCommand.self, DoctorCommand.self]),
             CommandGroup(name: "Shell", subcommands: [Completions.self]),
         ])
 

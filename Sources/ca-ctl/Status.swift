@@ -146,9 +146,6 @@ package struct StatusReport: Sendable {
 
     // MARK: Warnings
 
-    /// A year's quarter before the CA ends there should be another.
-    private static let daysBeforeCAEnds = 90
-
     package func warnings(now: UnixTime, command: (String) -> String) -> [String] {
         var warnings: [String] = []
         if core == nil { warnings.append(coreProblem?.message ?? "ca-core does not answer") }
@@ -158,17 +155,18 @@ package struct StatusReport: Sendable {
         }
         if let shared = users?.shared { warnings.append(shared) }
         guard let core else { return warnings }
-        if let end = core["ca"]?["not_after"]?.stringValue.flatMap({ UnixTime(rfc3339: $0) }),
-            end < now.advanced(byDays: Self.daysBeforeCAEnds)
-        {
-            warnings.append("the CA's certificate ends \(HumanTime.relative(end, now: now))")
-        }
-        for node in core["expiring_nodes"]?.arrayValue ?? [] {
-            let end = UnixTime(rfc3339: node.text("not_after")).map { HumanTime.relative($0, now: now) } ?? ""
+        if list == nil { warnings.append("no CRL is published: \(command("crl generate"))") }
+        warnings += (core["expiries"]?.arrayValue ?? []).compactMap { ExpiryText.warning($0, now: now, command: command) }
+        for disk in core["disk"]?.arrayValue ?? [] where disk["low"]?.boolValue == true {
             warnings.append(
-                "the certificate of the node \(node.text("cn")) ends \(end): \(command("node renew \(ShellText.quoted(node.text("cn")))"))")
+                "only \(ByteText.size(disk["free_bytes"]?.integerValue ?? 0)) and \(disk.text("free_inodes")) inodes are free "
+                    + "for \(disk.text("path")): make room, or the CA stops issuing")
         }
-        warnings += listWarnings(now: now, command: command)
+        if let bytes = core["program"]?["wal_bytes"]?.integerValue, bytes > Self.largestLog {
+            warnings.append(
+                "the store's write-ahead log has \(ByteText.size(bytes)): something reads the store all the time; look for other programs "
+                    + "that have \(core["program"]?.text("data_dir") ?? "")/db/ca.sqlite open")
+        }
         warnings += Self.faultWarnings(core, command: command)
         if let time = core["seed_exposed_at"]?.stringValue {
             warnings.append(
@@ -181,16 +179,8 @@ package struct StatusReport: Sendable {
         return warnings
     }
 
-    private func listWarnings(now: UnixTime, command: (String) -> String) -> [String] {
-        guard let list else { return ["no CRL is published: \(command("crl generate"))"] }
-        guard let begin = UnixTime(rfc3339: list.text("this_update")), let end = UnixTime(rfc3339: list.text("next_update")) else {
-            return []
-        }
-        if end <= now { return ["the CRL is out of date since \(end.rfc3339): \(command("crl generate"))"] }
-        // It is published well before; what is left of the last tenth means that publishing fails.
-        guard end.seconds - now.seconds < (end.seconds - begin.seconds) / 10 else { return [] }
-        return ["the CRL ends \(HumanTime.relative(end, now: now)) and no newer one was published: \(command("crl generate"))"]
-    }
+    /// It starts over at 160 MB; twice that means that it cannot.
+    private static let largestLog: Int64 = 320 << 20
 
     // MARK: Showing
 

@@ -24,7 +24,7 @@ struct StatusReportTests {
                 ("ca", [("subject", "/O=Example/CN=Root"), ("fingerprint", "AA:BB"), ("not_after", "2036-11-20T15:47:05Z")].object),
                 ("registration", [("open", false), ("until", .null), ("reason", "closed by the operator")].object),
                 ("counts", [("certificates", .integer(3)), ("revoked", .integer(1))].object), ("publication", "http://pki.example.com"),
-                ("expiring_nodes", []),
+                ("expiries", []),
             ].object
         report.list =
             [
@@ -45,7 +45,7 @@ struct StatusReportTests {
                 + #""status":"serving","why":"","ignored_notifications":0}],"#
                 + #""core":{"ca":{"subject":"/O=Example/CN=Root","fingerprint":"AA:BB","not_after":"2036-11-20T15:47:05Z"},"#
                 + #""registration":{"open":false,"until":null,"reason":"closed by the operator"},"counts":{"certificates":3,"revoked":1},"#
-                + #""publication":"http://pki.example.com","expiring_nodes":[]},"#
+                + #""publication":"http://pki.example.com","expiries":[]},"#
                 + #""crl":{"number":9,"this_update":"2026-11-23T14:47:05Z","next_update":"2026-11-30T14:47:05Z","entries":1},"#
                 + #""listeners":null,"sockets":[{"path":"/run/upki-ca/admin.sock","mode":"0600"}],"warnings":[]}"#)
     }
@@ -124,31 +124,78 @@ struct StatusReportTests {
         #expect(onlyCore.text(width: 80, now: Self.now, command: { $0 }).contains("warning: no supervisor runs here"))
     }
 
-    @Test("warnings: nodes that expire, a CRL that is late or out of date, certificates without URLs, a CA near its end, shared users")
+    @Test("warnings: whatever ca-core calls due, certificates without URLs, shared users; nothing that is not due")
     func warnings() {
         var report = Self.report([Self.service("core", .running)])
         func warnings() -> [String] { report.warnings(now: Self.now, command: { "ca-ctl \($0)" }) }
         #expect(warnings().isEmpty)
+        func expiry(_ kind: String, _ at: String, name: String = "", due: Bool = true) -> JSON {
+            [("kind", .string(kind)), ("name", .string(name)), ("at", .string(at)), ("due", .bool(due))].object
+        }
         report.core =
             [
-                ("ca", [("not_after", "2026-12-23T15:47:05Z")].object), ("publication", .null),
-                ("expiring_nodes", [[("cn", "ra1"), ("not_after", "2026-12-01T15:47:05Z")].object]),
+                ("publication", .null),
+                (
+                    "expiries",
+                    [
+                        expiry("crl", "2026-11-23T20:47:05Z"), expiry("node", "2026-12-01T15:47:05Z", name: "ra1"),
+                        expiry("node", "2026-11-22T15:47:05Z", name: "ra 2"),
+                        expiry("node", "2027-12-01T15:47:05Z", name: "ra3", due: false),
+                        expiry("ca", "2026-12-23T15:47:05Z"), expiry("token", "2026-11-23T15:57:05Z", name: "deefe9a7"),
+                        expiry("window", "2026-11-30T15:47:05Z"),
+                    ]
+                ),
             ].object
         report.users = ServiceUsers(services: [0: ["core", "front", "registrar"]])
         #expect(
             warnings() == [
                 "the programs are not kept apart by user: core, front and registrar share the user root",
-                "the CA's certificate ends in 30 d", "the certificate of the node ra1 ends in 8 d: ca-ctl node renew ra1",
+                "the CRL ends in 5 h and no newer one was published: ca-ctl crl generate",
+                "the certificate of the node ra1 ends in 8 d: ca-ctl node renew ra1",
+                "the certificate of the node ra 2 ended 1 d ago: ca-ctl node renew 'ra 2'",
+                "the CA's certificate ends in 30 d: nothing that it issues outlives it; make the next CA and move the nodes to it",
+                "the one-time token deefe9a7 ends in 10 min and nobody has used it: ca-ctl registrar open",
+                "registration stays open and closes in 7 d: ca-ctl registrar close as soon as the RAs are in",
                 "publication.base_url is not set: certificates carry no address of CRL and OCSP",
             ])
         report = Self.report([])
-        report.list = [("this_update", "2026-11-16T15:47:05Z"), ("next_update", "2026-11-23T20:47:05Z")].object
-        #expect(warnings() == ["the CRL ends in 5 h and no newer one was published: ca-ctl crl generate"])
-        report.list = [("this_update", "2026-11-16T15:47:05Z"), ("next_update", "2026-11-23T15:47:05Z")].object
+        report.core = [("publication", "http://pki.example.com"), ("expiries", [expiry("crl", "2026-11-23T15:47:05Z")])].object
         #expect(warnings() == ["the CRL is out of date since 2026-11-23T15:47:05Z: ca-ctl crl generate"])
+        report = Self.report([])
         report.list = nil
         #expect(warnings() == ["no CRL is published: ca-ctl crl generate"])
     }
+
+    @Test("warnings: a disk with little room, and a write-ahead log that cannot start over")
+    func spaceWarnings() {
+        var report = Self.report([Self.service("core", .running)])
+        report.core =
+            [
+                ("publication", "http://pki.example.com"),
+                ("program", [("wal_bytes", .integer(400 << 20)), ("data_dir", "/var/lib/upki-ca")].object),
+                (
+                    "disk",
+                    [
+                        [("path", "/var/lib/upki-ca"), ("free_bytes", .integer(10_485_760)), ("free_inodes", .integer(77)), ("low", true)]
+                            .object,
+                        [("path", "/run/upki-ca"), ("free_bytes", .integer(1)), ("free_inodes", .integer(1)), ("low", false)].object,
+                    ]
+                ),
+            ].object
+        #expect(
+            report.warnings(now: Self.now, command: { "ca-ctl \($0)" }) == [
+                "only 10 MB and 77 inodes are free for /var/lib/upki-ca: make room, or the CA stops issuing",
+                "the store's write-ahead log has 400 MB: something reads the store all the time; look for other programs that have "
+                    + "/var/lib/upki-ca/db/ca.sqlite open",
+            ])
+    }
+
+    @Test(
+        "sizes are short",
+        arguments: [
+            (0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KB"), (1536, "1.5 KB"), (104_857_600, "100 MB"), (2_469_606_400, "2.3 GB"),
+        ] as [(Int64, String)])
+    func sizes(bytes: Int64, text: String) { #expect(ByteText.size(bytes) == text) }
 }
 
 extension Array where Element == (String, JSON) {

@@ -17,10 +17,13 @@ enum Checkout {
     private static let root = ((#filePath as NSString).deletingLastPathComponent + "/../..") as String
 
     /// The Python of the environment that holds this version of upki-ra; `scripts/setup test` makes it.
-    static func python(_ version: String) throws -> String {
-        let path = "\(Self.root)/.build/peers/ra-\(version)/bin/python"
+    static func python(_ version: String) throws -> String { try self.python(environment: "ra-\(version)") }
+
+    /// The Python of any of those environments.
+    static func python(environment: String) throws -> String {
+        let path = "\(Self.root)/.build/peers/\(environment)/bin/python"
         guard FileManager.default.isExecutableFile(atPath: path) else {
-            throw TestFailure(description: "the peer upki-ra \(version) is missing (\(path)); run: scripts/setup test")
+            throw TestFailure(description: "the peer \(environment) is missing (\(path)); run: scripts/setup test")
         }
         return path
     }

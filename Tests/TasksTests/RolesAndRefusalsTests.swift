@@ -58,6 +58,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("verify_audit", .local, on: [.admin]),
         .init("show_crl", .local, on: [.admin]),
         .init("accept_clock", .local, changes: true, on: [.admin]),
+        .init("metrics", .local, on: [.admin]), .init("doctor", .local, on: [.admin]),
     ]
 
     /// Harmless values for every parameter, so that one can be left out at a time.

@@ -60,11 +60,27 @@ private final class FakePublisher: ListPublisher {
     func publishedAnswer() throws -> [UInt8]? {
         try self.published().map { [UInt8(ascii: "\"")] + Base64.encode($0) + [UInt8(ascii: "\"")] }
     }
+    func publishedFacts() throws -> PublishedListFacts? {
+        try self.published().map { der in
+            let list = try CertificateList(derEncoded: der).tbsCertList
+            var entries = 0
+            try list.revokedCertificates?.forEachEntry { _ in entries += 1 }
+            return PublishedListFacts(
+                number: list.crlNumber?.value, thisUpdate: UnixTime(list.thisUpdate.unixSeconds),
+                nextUpdate: list.nextUpdate.map { UnixTime($0.unixSeconds) }, entries: entries, bytes: der.count)
+        }
+    }
 }
 
 private struct FakeOperations: Operations {
     func status() -> JSON { ["version": "0"] }
     func reload() throws -> JSON { true }
+    func metrics() throws -> String { "up 1\n" }
+    var doctorChecks: [String] { ["clock"] }
+    func doctor(check: String) throws -> JSON {
+        guard self.doctorChecks.contains(check) else { throw Refusal(.notFound, "Check not found: \(check)") }
+        return []
+    }
 }
 
 /// One CA with a node, an admin node and a stranger, all asked by frames.

@@ -6,7 +6,7 @@ SWIFT ?= swift
 programs := ca-core ca-registrar ca-ctl
 release := .build/release
 
-.PHONY: run test crash build install bench clean
+.PHONY: run test crash build install bench clean man
 
 run: build
 	@exec scripts/run
@@ -28,8 +28,14 @@ crash:
 	$(SWIFT) build -c release --build-tests
 	UPKI_CRASH_ROUNDS=$(N) $(if $(SEED),UPKI_CRASH_SEED=$(SEED)) $(SWIFT) test -c release --skip-build --filter 'CrashTests/rounds'
 
-install: build
-	install -d "$(DESTDIR)$(PREFIX)/bin"
+# Manual pages, from what the programs say of their own commands: .build/man/man1 and man8.
+man: build
+	@scripts/manual $(release)
+
+install: build man
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1" "$(DESTDIR)$(PREFIX)/share/man/man8"
+	install -m 0644 .build/man/man1/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
+	install -m 0644 .build/man/man8/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
 	install -m 0755 $(addprefix $(release)/,$(programs)) "$(DESTDIR)$(PREFIX)/bin/"
 
 # Measures a CA of its own in a temporary directory; see docs/PERFORMANCE.md.

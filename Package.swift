@@ -103,6 +103,9 @@ let package = Package(
                 "AdminLink", "Console", "Metrics", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
             ]),
 
+        // Makes the manual pages at build time; it is not installed.
+        program("manual-pages", ["UPKIProtocol"]),
+
         // A child of many bad habits, for the supervisor's tests alone; it is never installed.
         program("supervision-test-child", ["CLinux", "Supervised", "Supervision"]),
 
@@ -118,7 +121,7 @@ let package = Package(
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
-        tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar"], exclude: ["peers"]),
+        tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar", "manual-pages"], exclude: ["peers"]),
         tests("MetricsTests", ["Metrics", "Threads"]),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),

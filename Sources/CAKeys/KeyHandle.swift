@@ -7,6 +7,7 @@ import COpenSSL
 /// Sendable: the pointer never changes, the key behind it is not modified after this type's initialiser, and OpenSSL's reference
 /// counts and lazily built caches (Montgomery values, RSA blinding) are locked or atomic by its own contract.
 package final class KeyHandle: Sendable {
+    // Never changes; what it points to is locked by OpenSSL itself.
     nonisolated(unsafe) let pointer: OpaquePointer
     package let kind: KeyKind
     /// SubjectPublicKeyInfo (RFC 5280, section 4.1) as DER.

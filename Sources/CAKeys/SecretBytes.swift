@@ -6,6 +6,7 @@ import COpenSSL
 ///
 /// Sendable: the memory is written in the initialiser only and freed when the last reference goes.
 package final class SecretBytes: Sendable, CustomStringConvertible {
+    // Written in the initialiser only, freed with the last reference.
     nonisolated(unsafe) private let memory: UnsafeMutableRawBufferPointer
 
     /// - Parameter fill: writes the bytes; the memory is zero before.

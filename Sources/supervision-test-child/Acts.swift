@@ -4,7 +4,9 @@ import Glibc
 import Supervised
 
 private let notifier = ServiceNotifier()
+// Set and read on the main thread alone.
 nonisolated(unsafe) private var logPath = "/dev/null"
+// Set and read on the main thread alone.
 nonisolated(unsafe) private var signals: ShutdownSignals?
 
 func perform(_ act: String) {

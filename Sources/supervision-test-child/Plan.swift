@@ -76,4 +76,5 @@ private func tellFromAnotherThread(_ handle: SupervisorHandle) {
             }
             return nil
         }, Unmanaged.passRetained(handle).toOpaque())
+    pthread_detach(thread)
 }

@@ -67,7 +67,12 @@ public struct AttributeType: Hashable, Sendable {
     }
 
     /// The dotted object identifier.
-    public var dotted: String { self.oid.oidComponents.map { String($0) }.joined(separator: ".") }
+    public var dotted: String {
+        var numbers = self.oid.oidComponents
+        // X.690 8.19.4: from 80 on the first octets mean the arc 2, whose second number has no bound; swift-asn1 takes them for 3 and more.
+        if numbers.count >= 2, numbers[0] > 2 { numbers.replaceSubrange(0...1, with: [2, (numbers[0] - 2) * 40 + numbers[1]]) }
+        return numbers.map { String($0) }.joined(separator: ".")
+    }
 
     /// The usual short name, or the dotted object identifier where there is none.
     public var shortName: String { Self.shortNames[self] ?? self.dotted }

@@ -92,6 +92,19 @@ struct DistinguishedNameTextTests {
         }
     }
 
+    @Test("object identifiers of the arc 2, whose second number has no bound, are written as they are read (X.690 8.19)")
+    func secondArc() throws {
+        // 2.100.3 of X.690 8.19.5 is 813403 in DER; 2.999 is the arc for examples.
+        for dotted in ["2.100.3", "2.999.1", "2.40.1", "2.39.1", "1.39.1", "0.9.2342", "2.4294967295.7"] {
+            #expect(AttributeType(name: dotted)?.dotted == dotted)
+            let name = try #require(Name.parse("/\(dotted)=a/CN=b"))
+            #expect(Name.parse(name.slashNotation)?.flat == name.flat)
+        }
+        var serializer = DER.Serializer()
+        try serializer.serialize(try #require(AttributeType(name: "2.100.3")).oid)
+        #expect(serializer.serializedBytes == [0x06, 0x03, 0x81, 0x34, 0x03])
+    }
+
     @Test("a value cannot pretend to be another attribute")
     func injection() throws {
         for value in ["x/O=evil", "x+O=evil", #"x\"#, #"x\/O=evil"#, "x,O=evil", "x\"", "x;O=evil", "#0403", " x "] {

@@ -25,7 +25,9 @@ struct NameRules {
 
     /// A common name that is no host name: text without control characters, at most 64 characters (RFC 5280 appendix A, ub-common-name).
     func check(commonName: String) throws {
-        guard !commonName.isEmpty else { throw AuthorityError(.invalidParameter, "Invalid cn parameter: it may not be empty") }
+        guard !commonName.isEmpty else {
+            throw AuthorityError.refused("Request refused: the common name is empty (RFC 5280, X520CommonName)")
+        }
         guard commonName.unicodeScalars.count <= 64 else {
             throw AuthorityError.refused("Request refused: the common name has more than 64 characters (RFC 5280, ub-common-name)")
         }

@@ -50,8 +50,12 @@ struct SigningRequest: Sendable {
         }
         let key = try SubjectPublicKey(node: parts.1)
         try Self.verify(information: information, algorithm: algorithm, signature: signature, key: key)
-        for attribute in parts.0.joined() where attribute.type == AttributeType.commonName.oid && String(attribute.value) == nil {
-            throw AuthorityError(.csr, "the common name is neither a UTF8String nor a PrintableString (RFC 5280 4.1.2.4)")
+        for attribute in parts.0.joined() where attribute.type == AttributeType.commonName.oid {
+            guard let text = String(attribute.value) else {
+                throw AuthorityError(.csr, "the common name is neither a UTF8String nor a PrintableString (RFC 5280 4.1.2.4)")
+            }
+            // The parser puts this character for octets that are no UTF-8: different names would be certified as one.
+            guard !text.unicodeScalars.contains("\u{fffd}") else { throw AuthorityError(.csr, "the common name is not valid UTF-8") }
         }
         self.commonName = PKI.DistinguishedName(parts.0).commonName
         self.names = try parts.2.map { try Self.names(inAttributes: $0) } ?? []

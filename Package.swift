@@ -80,7 +80,7 @@ let package = Package(
         module("ZeroMQ", ["CZeroMQ"]),
         module("Supervised", ["CLinux", "CSystemd"]),
         module("Supervision", ["CLinux", "Supervised"]),
-        module("Relay", ["ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
+        module("Relay", ["CLinux", "ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
         module("Settings", ["PKI", yams]),
         module("ProgramLog", [logging, arguments]),
         module(

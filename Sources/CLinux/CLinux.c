@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -296,5 +298,19 @@ int clinux_peer_credentials(int descriptor, struct clinux_sender *out)
     out->uid = peer.uid;
     out->gid = peer.gid;
     out->known = 1;
+    return 0;
+}
+
+int clinux_connection(int descriptor, struct clinux_connection *out)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return -errno;
+    out->acknowledged = info.tcpi_bytes_acked;
+    size = sizeof out->cookie;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &out->cookie, &size) < 0)
+        return -errno;
     return 0;
 }

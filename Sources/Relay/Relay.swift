@@ -41,7 +41,7 @@ public final class Relay: Sendable {
     public init(_ options: RelayOptions, heartbeats: Heartbeats = Heartbeats()) throws(RelayError) {
         guard !options.listeners.isEmpty else { throw RelayError(.invalidOptions, "a relay needs an address to listen on") }
         guard options.requestDeadline > 0, options.maximumOpenRequests > 0, options.maximumOpenBytes > 0, options.messagesPerTurn > 0,
-            options.maximumOpenRequestsPerClient > 0, options.maximumFrameBytes > 0, options.drainTime >= 0
+            options.maximumOpenRequestsPerClient > 0, options.maximumFrameBytes > 0, options.maximumUnreadBytes > 0, options.drainTime >= 0
         else { throw RelayError(.invalidOptions, "the bounds of a relay are numbers above 0") }
         do throws(ThreadsError) {
             events = try Mailbox(capacity: 4_096)

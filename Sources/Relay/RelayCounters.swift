@@ -24,6 +24,8 @@ public struct RelayCounters: Sendable, Equatable {
     public var clientsGone = 0
     /// Answers dropped because the client does not read.
     public var clientsNotReading = 0
+    /// Answered `Busy` instead of with the core's answer, since too much waits for the client to read it.
+    public var answersWithheld = 0
     /// How often the core answered `hello`.
     public var hellos = 0
     /// Open requests, and the bytes of their payloads.

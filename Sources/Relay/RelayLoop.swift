@@ -74,6 +74,9 @@ final class RelayLoop {
         static let coreAway = refusal("Busy: ca-core is not answering; try again")
         static let tooMany = refusal("Busy: too many requests are open; try again")
         static let tooManyOfClient = refusal("Busy: too many requests of this connection are open; try again")
+        static let unread = refusal("Busy: answers of this connection wait to be read; read them, then ask again")
+        static let unreadMayChange = refusal(
+            "Busy: answers of this connection wait to be read; the request has been answered and may have taken effect")
         static let stopping = refusal("Busy: this service is stopping; try again")
         static let stoppingMayChange = refusal("Busy: this service is stopping; the request may still take effect")
 
@@ -90,6 +93,7 @@ final class RelayLoop {
     private var poll = ZMQPollSet()
     private var listeners: [ListeningSocket] = []
     private var table = OpenRequests()
+    private var unread: UnreadAnswers
     private var counters = RelayCounters()
     private var phase = Phase.opening
     private var lastID: UInt64 = 0
@@ -124,6 +128,7 @@ final class RelayLoop {
         self.shared = shared
         self.beat = beat
         windowMustBeAsked = options.windowEventsPath != nil
+        unread = UnreadAnswers(limit: options.maximumUnreadBytes)
         var poll = ZMQPollSet()
         poll.add(descriptor: shared.control.descriptor)
         do throws(ZeroMQError) {
@@ -263,7 +268,9 @@ final class RelayLoop {
                     switch listener.mechanism {
                     case .plain: listener.socket.peerAddressOfLastMessage.map(InternalLink.plainIdentity) ?? .none
                     }
-                try accept(message, from: ClientKey(listener: index, routingID: message.routingID), identity)
+                let client = ClientKey(listener: index, routingID: message.routingID)
+                unread.heard(client, on: listener.socket.descriptorOfLastMessage)
+                try accept(message, from: client, identity)
             }
         }
     }
@@ -303,9 +310,12 @@ final class RelayLoop {
         let socket = listeners[client.listener]
         switch try socket.socket.sendNow(client.routingID, more: true) {
         case .sent:
+            unread.sent(payload, envelope, to: client)
             for frame in envelope { _ = try socket.socket.sendNow(frame, more: true) }
             _ = try socket.socket.sendNow(payload)
-        case .unroutable: counters.clientsGone += 1
+        case .unroutable:
+            counters.clientsGone += 1
+            unread.forget(client)
         case .wouldBlock: counters.clientsNotReading += 1
         }
     }
@@ -350,8 +360,7 @@ final class RelayLoop {
                 if id == windowQuestion?.id {
                     windowAnswered(payload, at: now)
                 } else if let request = table.remove(id) {
-                    counters.relayedAnswers += 1
-                    try answer(request.client, request.envelope, payload)
+                    try relay(payload, to: request)
                 } else {
                     counters.lateAnswers += 1
                 }
@@ -366,6 +375,16 @@ final class RelayLoop {
                 reportRefusal()
             }
         }
+    }
+
+    /// Passes the core's answer on, unless too much waits for the client already.
+    private func relay(_ payload: [UInt8], to request: OpenRequest) throws(ZeroMQError) {
+        guard unread.mayTake(payload.count, request.client) else {
+            counters.answersWithheld += 1
+            return try answer(request.client, request.envelope, mayChange(request) ? Words.unreadMayChange : Words.unread)
+        }
+        counters.relayedAnswers += 1
+        try answer(request.client, request.envelope, payload)
     }
 
     private func refuse(_ request: OpenRequest) throws(ZeroMQError) {

@@ -48,6 +48,8 @@ public struct RelayOptions: Sendable {
     public var maximumOpenBytes = 64 << 20
     /// Of one connection; less than the whole table, so that no single peer fills it.
     public var maximumOpenRequestsPerClient = 5_000
+    /// Bytes of answers that may wait for one connection to read them: two of the longest. Beyond them it gets `Busy` instead.
+    public var maximumUnreadBytes = 36 << 20
     /// A client that sends a longer frame is cut off.
     public var maximumFrameBytes = 1 << 20
     /// How long a stop waits for answers to what is in flight.

@@ -91,8 +91,9 @@ final class RawPeer {
     }
 
     func readFrame() throws -> [UInt8] {
-        let header = try readBytes(2)
-        return try readBytes(Int(header[1]))
+        let isLong = try readBytes(1)[0] & 2 != 0
+        let length = try readBytes(isLong ? 8 : 1).reduce(0) { $0 << 8 | Int($1) }
+        return try readBytes(length)
     }
 
     /// Whether the server closes the connection within 20 s.

@@ -365,6 +365,51 @@ struct RelayTests {
         #expect(try other.ask(read) == "answer to \(read)")
     }
 
+    @Test("holds a bounded number of bytes for a client that never reads, answers it Busy beyond them, and answers again once it reads")
+    func unreadAnswers() throws {
+        let core = try FakeCore(path: corePath) { $0.text == "big" ? [UInt8](repeating: 120, count: 1 << 20) : echo($0) }
+        defer { core.stop() }
+        let test = try TestRelay(directory) { $0.maximumUnreadBytes = 20 << 20 }
+        let endpoint = try test.readyEndpoint()
+        let raw = try RawPeer(endpoint: endpoint)
+        try raw.handshake([("Socket-Type", "DEALER")])
+        let other = try client(.request, endpoint, in: test.context)
+        for _ in 0..<100 {
+            try raw.sendFrame(Array("big".utf8))
+            #expect(try other.ask(read) == "answer to \(read)")
+        }
+        #expect(test.settles { $0.answersWithheld + $0.relayedAnswers == 200 })
+        // What the kernel's two buffers take comes on top: 6 MiB and 4 MiB at most (tcp_rmem, tcp_wmem).
+        #expect((70...80).contains(test.relay.counters.answersWithheld), "\(test.relay.counters)")
+        #expect(test.relay.counters.clientsNotReading == 0)
+        // It reads: first what waited, in order, then the refusals; then it is a client as any other.
+        var frames: [Int] = []
+        for _ in 0..<100 { frames.append(try raw.readFrame().count) }
+        #expect(frames.filter { $0 == 1 << 20 }.count == 100 - test.relay.counters.answersWithheld)
+        #expect(frames.filter { $0 < 200 }.count == test.relay.counters.answersWithheld)
+        try raw.sendFrame(Array("big".utf8))
+        #expect(try raw.readFrame().count == 1 << 20)
+    }
+
+    @Test("forgets the connections of clients that have gone, and knows one again that comes back under its name")
+    func unreadAnswersOfThoseGone() throws {
+        let core = try FakeCore(path: corePath) { $0.text == "big" ? [UInt8](repeating: 120, count: 1 << 20) : echo($0) }
+        defer { core.stop() }
+        let test = try TestRelay(directory) { $0.maximumUnreadBytes = 4 << 20 }
+        let endpoint = try test.readyEndpoint()
+        for _ in 0..<8 {
+            let raw = try RawPeer(endpoint: endpoint)
+            try raw.handshake([("Socket-Type", "DEALER"), ("Identity", "always the same")])
+            for _ in 0..<3 { try raw.sendFrame(Array("big".utf8)) }
+            #expect(try raw.readFrame().count == 1 << 20)
+            raw.close()
+            // The relay hears of the end by itself; the name is free again then.
+            let other = try client(.request, endpoint, in: test.context)
+            #expect(try other.ask(read) == "answer to \(read)")
+        }
+        #expect(test.relay.counters.answersWithheld == 0, "\(test.relay.counters)")
+    }
+
     // MARK: Ending
 
     @Test("a clean stop finishes what is in flight, refuses what comes, and then nothing listens")

@@ -86,4 +86,12 @@ ssize_t clinux_receive_with_credentials(int descriptor, void *buffer, size_t siz
 /* SO_PEERCRED of a connected socket. */
 int clinux_peer_credentials(int descriptor, struct clinux_sender *out);
 
+/* A TCP connection as the kernel sees it. */
+struct clinux_connection {
+    uint64_t cookie;       /* SO_COOKIE: no other socket's since the host started */
+    uint64_t acknowledged; /* TCP_INFO: bytes that the peer's kernel has taken */
+};
+/* getsockopt(2) on a TCP socket. -ENOTSOCK, -EBADF and others where the descriptor is no such thing (any more). */
+int clinux_connection(int descriptor, struct clinux_connection *out);
+
 #endif

@@ -6,7 +6,7 @@ SWIFT ?= swift
 programs := ca-core ca-registrar ca-ctl
 release := .build/release
 
-.PHONY: run test crash build install bench clean man
+.PHONY: run test crash build install bench clean man fuzz sanitize
 
 run: build
 	@exec scripts/run
@@ -15,10 +15,11 @@ build:
 	@scripts/setup build
 	$(SWIFT) build -c release
 
-# One build for everything; the runner's own closing lines come last.
+# One build for everything; 30 s for each fuzzer; the runner's own closing lines come last.
 test:
 	@scripts/setup test
 	$(SWIFT) build -c release --build-tests
+	@scripts/fuzz 30
 	$(SWIFT) test -c release --skip-build
 
 # Kills programs of a CA under load with -9, N times, and counts what is left: make crash N=200 SEED=1; see docs/RELIABILITY.md.
@@ -43,5 +44,17 @@ bench: build
 	$(SWIFT) build -c release --package-path Benchmarks
 	Benchmarks/.build/release/bench --programs $(release)
 
+# make fuzz SECONDS=600 TARGET="csr names": longer than `make test` does, one target or all.
+SECONDS ?= 600
+TARGET ?=
+fuzz:
+	@scripts/setup build
+	@scripts/fuzz $(SECONDS) $(TARGET)
+
+# The unit tests under ThreadSanitizer and AddressSanitizer; two builds of their own, about half an hour.
+sanitize:
+	@scripts/setup test
+	@scripts/sanitize
+
 clean:
-	rm -rf .build Benchmarks/.build
+	rm -rf .build .build-asan .build-tsan Benchmarks/.build Fuzzing/.build

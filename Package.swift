@@ -44,6 +44,11 @@ let package = Package(
         .library(name: "ZeroMQ", targets: ["ZeroMQ"]),
         // Loaded into ca-core by tests of faults; it is never installed.
         .library(name: "FaultShim", type: .dynamic, targets: ["FaultShim"]),
+        // The fuzzers, a package of their own too, read with these.
+        .library(name: "PKI", targets: ["PKI"]),
+        .library(name: "Authority", targets: ["Authority"]),
+        .library(name: "Settings", targets: ["Settings"]),
+        .library(name: "TestAuthority", targets: ["TestAuthority"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-certificates", .upToNextMinor(from: "1.21.1")),

@@ -69,11 +69,13 @@ private final class RunningCore: Sendable {
     private let changes: Mailbox<PendingChange>
     private let keyJobs: Mailbox<Job>
     private let publisherJobs: Mailbox<Job>
+    private let listJobs: Mailbox<Job>
     private let outbox: Mailbox<Outgoing>
     private let workers: [OwnedThread]
     private let writer: OwnedThread
     private let keyMaker: OwnedThread
     private let publisherThread: OwnedThread
+    private let lister: OwnedThread
     private let ioThread: OwnedThread
     private let signals: ShutdownSignals
     private let failureText = Mutex<String?>(nil)
@@ -96,6 +98,7 @@ private final class RunningCore: Sendable {
         // Scrypt takes a third of a second: what waits longer than the relay's patience need not be taken in.
         self.keyJobs = try Mailbox(capacity: 64)
         self.publisherJobs = try Mailbox(capacity: 64)
+        self.listJobs = try Mailbox(capacity: 64)
         self.outbox = try Mailbox()
         let instance = Hexadecimal.encode(SystemRandom().bytes(8))
         let pool = KeyPool()
@@ -110,7 +113,8 @@ private final class RunningCore: Sendable {
         let inFlight = InFlight()
         let measurements = Measurements()
         let processing = Processing(
-            services: services, work: self.work, changes: self.changes, jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs],
+            services: services, work: self.work, changes: self.changes,
+            jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
             outbox: self.outbox,
             inFlight: inFlight, measurements: measurements, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
         publisher.attach(processing)
@@ -126,6 +130,8 @@ private final class RunningCore: Sendable {
         }
         let keyJobs = self.keyJobs
         self.keyMaker = try OwnedThread(name: "core-keys") { Self.runKeyMaker(keyJobs, pool, processing, log) }
+        let listJobs = self.listJobs
+        self.lister = try OwnedThread(name: "core-lists") { Self.runLister(listJobs, processing) }
         let publisherBeat = heartbeats.loop(named: "publisher")
         self.publisherThread = try OwnedThread(name: "core-publish") { publisher.run(publisherBeat) }
 
@@ -167,6 +173,15 @@ private final class RunningCore: Sendable {
                 guard jobs.take(upTo: 1, into: &taken, within: 1_000_000_000) else { return }
             }
             for job in taken { processing.run(job) }
+        }
+    }
+
+    /// Lists, one after another until the mailbox is closed and empty.
+    private static func runLister(_ jobs: Mailbox<Job>, _ processing: Processing) {
+        var taken: [Job] = []
+        while jobs.take(upTo: 1, into: &taken) {
+            for job in taken { processing.run(job) }
+            taken.removeAll(keepingCapacity: true)
         }
     }
 
@@ -218,6 +233,8 @@ private final class RunningCore: Sendable {
         for worker in self.workers { worker.join() }
         self.keyJobs.close()
         self.keyMaker.join()
+        self.listJobs.close()
+        self.lister.join()
         self.publisherJobs.close()
         self.publisherThread.join()
         self.changes.close()

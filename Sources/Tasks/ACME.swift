@@ -33,7 +33,10 @@ extension Task {
     }
 
     static let acmeListAccounts = Task("acme_list_accounts", role: .node) { call in
-        .answer(.array(try call.authority.store.read { try $0.acmeAccounts(node: try call.ownNode()) }.map(\.json)))
+        let node = try call.ownNode()
+        return .elsewhere(.lister) {
+            .answer(.array(try call.authority.store.read { try $0.acmeAccounts(node: node) }.map(\.json)))
+        }
     }
 
     static let acmeDeactivateAccount = Task("acme_deactivate_account", role: .node, changes: true) { call in
@@ -68,13 +71,16 @@ extension Task {
 
     static let acmeListOrders = Task("acme_list_orders", role: .node) { call in
         let account = try call.parameters.string("account_id")
-        return .answer(
-            .array(
-                try call.authority.store.read { reader in
-                    try reader.acmeOrders(account: account, node: try call.ownNode()).map { order in
-                        order.json(try order.serial.flatMap { try reader.certificate($0) })
-                    }
-                }))
+        let node = try call.ownNode()
+        return .elsewhere(.lister) {
+            .answer(
+                .array(
+                    try call.authority.store.read { reader in
+                        try reader.acmeOrders(account: account, node: node).map { order in
+                            order.json(try order.serial.flatMap { try reader.certificate($0) })
+                        }
+                    }))
+        }
     }
 
     // MARK: Authorizations

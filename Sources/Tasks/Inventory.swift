@@ -17,17 +17,23 @@ extension Task {
         if let state, !["issued", "revoked", "expired", "deleted"].contains(state) {
             throw Parameters.wrong("state", "is issued, revoked, expired or deleted")
         }
+        return .elsewhere(.lister) {
+            .encoded(try Self.list(try call.authority.inventory(after: after, limit: limit, state: state, actor: call.actor), call))
+        }
+    }
+
+    /// The entries as JSON text. An answer is bounded; whoever wants more asks again with `after`.
+    private static func list(_ entries: [CertificateStatus], _ call: Call) throws -> [UInt8] {
         let now = call.authority.clock.now
         var output: [UInt8] = [UInt8(ascii: "[")]
-        for status in try call.authority.inventory(after: after, limit: limit, state: state, actor: call.actor) {
+        for status in entries {
             let entry = Describe.inventory(status, now: now).encoded
-            // An answer is bounded; whoever wants more asks again with `after`.
             guard output.count + entry.count < 15 << 20 else { break }
             if output.count > 1 { output.append(UInt8(ascii: ",")) }
             output += entry
         }
         output.append(UInt8(ascii: "]"))
-        return .encoded(output)
+        return output
     }
 
     static let getNode = Task("get_node", role: .node) { call in

@@ -60,6 +60,8 @@ public enum Step: Sendable {
         case keyMaker
         /// Building CRLs.
         case publisher
+        /// Lists whose length a caller can choose: they would hold up what others ask of the workers.
+        case lister
     }
 }
 

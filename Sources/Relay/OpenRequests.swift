@@ -23,7 +23,7 @@ struct OpenRequest {
 /// All open requests. Every request has the same time to live, so that the order of arrival is the order of deadlines.
 struct OpenRequests {
     private var requests: [UInt64: OpenRequest] = [:]
-    private var perClient: [ClientKey: Int] = [:]
+    private var perClient: [ClientKey: Share] = [:]
     /// Ids in the order of arrival; those answered meanwhile are passed over when they come to the front.
     private var byDeadline = RingQueue<UInt64>()
     /// Ids not yet handed to the core, in the order of arrival; the same.
@@ -34,11 +34,19 @@ struct OpenRequests {
     var count: Int { requests.count }
     var isEmpty: Bool { requests.isEmpty }
 
-    func openRequests(of client: ClientKey) -> Int { perClient[client] ?? 0 }
+    /// What one connection has open.
+    struct Share {
+        var requests = 0
+        /// Of payload.
+        var bytes = 0
+    }
+
+    func share(of client: ClientKey) -> Share { perClient[client] ?? Share() }
 
     mutating func insert(_ request: OpenRequest, id: UInt64) {
         requests[id] = request
-        perClient[request.client, default: 0] += 1
+        perClient[request.client, default: Share()].requests += 1
+        perClient[request.client]?.bytes += request.payload.count
         byDeadline.append(id)
         unsent.append(id)
         bytes += request.payload.count
@@ -50,8 +58,10 @@ struct OpenRequests {
         guard let request = requests.removeValue(forKey: id) else { return nil }
         bytes -= request.payload.count
         if !request.sent { waiting -= 1 }
-        if let others = perClient[request.client], others > 1 {
-            perClient[request.client] = others - 1
+        if var share = perClient[request.client], share.requests > 1 {
+            share.requests -= 1
+            share.bytes -= request.payload.count
+            perClient[request.client] = share
         } else {
             perClient[request.client] = nil
         }

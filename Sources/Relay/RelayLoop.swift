@@ -106,6 +106,8 @@ final class RelayLoop {
     private var windowQuestion: (id: UInt64, askedAgainAt: MonotonicTime)?
 
     private static let eventsPerTurn = 64
+    /// A client that asks one thing after the other has one request open; with so few nobody fills a table.
+    private static let modest = 4
     /// A pass comes at least that often, so that the watchdog sees the loop move and the window's end is noticed.
     private static let longestWait = 1_000
     private static let windowAnswerTime = 1_000
@@ -292,7 +294,7 @@ final class RelayLoop {
             counters.busyOverBounds += 1
             return try answer(client, message.envelope, Words.tooMany)
         }
-        guard table.openRequests(of: client) < options.maximumOpenRequestsPerClient else {
+        guard mayOpen(payload.count, client) else {
             counters.busyOverBounds += 1
             return try answer(client, message.envelope, Words.tooManyOfClient)
         }
@@ -302,6 +304,16 @@ final class RelayLoop {
                 client: client, envelope: message.envelope, payload: payload, identity: identity, arrival: now,
                 deadline: now.advanced(byMilliseconds: options.requestDeadline)),
             id: nextID())
+    }
+
+    /// Whether a connection may have one more request open: never more than twice what is still free of the whole table, and from a few on
+    /// not of the part that is kept for those with less. However many ask for as much as they get, there is room for the next one.
+    private func mayOpen(_ bytes: Int, _ client: ClientKey) -> Bool {
+        let share = table.share(of: client)
+        let kept = share.requests < Self.modest ? 0 : options.maximumOpenRequests / 8
+        let requests = options.maximumOpenRequests - kept - table.count
+        let room = options.maximumOpenBytes - table.bytes
+        return share.requests < options.maximumOpenRequestsPerClient && share.requests / 2 < requests && (share.bytes + bytes) / 2 <= room
     }
 
     /// Sends a client its one answer, or counts that it could not be delivered.

@@ -46,7 +46,7 @@ public struct RelayOptions: Sendable {
     public var maximumOpenRequests = 10_000
     /// Payload bytes of all open requests.
     public var maximumOpenBytes = 64 << 20
-    /// Of one connection; less than the whole table, so that no single peer fills it.
+    /// Of one connection, and never more than twice what is still free: a few peers cannot fill the table for all others.
     public var maximumOpenRequestsPerClient = 5_000
     /// Bytes of answers that may wait for one connection to read them: two of the longest. Beyond them it gets `Busy` instead.
     public var maximumUnreadBytes = 36 << 20

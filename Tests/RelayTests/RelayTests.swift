@@ -341,6 +341,30 @@ struct RelayTests {
         #expect(try other.ask(read) == "answer to \(read)")
     }
 
+    @Test("leaves room for the next client, however many connections ask for all they get")
+    func fairShares() throws {
+        let core = try FakeCore(path: corePath) { $0.text == read ? echo($0) : nil }
+        defer { core.stop() }
+        let test = try TestRelay(directory) {
+            $0.maximumOpenRequests = 100
+            $0.maximumOpenRequestsPerClient = 100
+            $0.requestDeadline = 60_000
+        }
+        let endpoint = try test.readyEndpoint()
+        // Nothing of theirs is answered: each takes two thirds of what the ones before left (dynamic thresholds, Choudhury and Hahne 1998).
+        var hogs: [Int] = []
+        for round in 1...6 {
+            let before = test.relay.counters.open
+            let hog = try client(.dealer, endpoint, in: test.context)
+            for number in 0..<200 { try hog.say("open \(number)") }
+            #expect(test.settles { $0.received >= round * 201 - 1 })
+            hogs.append(test.relay.counters.open - before)
+            let other = try client(.request, endpoint, in: test.context)
+            #expect(try other.ask(read) == "answer to \(read)")
+        }
+        #expect(hogs[0] == 59 && hogs[1] < 25 && hogs[2...].allSatisfy { $0 <= 8 }, "\(hogs)")
+    }
+
     @Test("drops and counts answers for a client that never reads, and serves the others")
     func clientThatDoesNotRead() throws {
         let core = try FakeCore(path: corePath) { $0.text == "big" ? [UInt8](repeating: 120, count: 1 << 20) : echo($0) }

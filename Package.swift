@@ -49,6 +49,8 @@ let package = Package(
         .library(name: "Authority", targets: ["Authority"]),
         .library(name: "Settings", targets: ["Settings"]),
         .library(name: "TestAuthority", targets: ["TestAuthority"]),
+        // Preloaded into programs by tests.
+        .library(name: "power-cut", type: .dynamic, targets: ["PowerCut"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-certificates", .upToNextMinor(from: "1.21.1")),
@@ -117,6 +119,7 @@ let package = Package(
         .target(name: "FaultShim", path: "Tests/FaultShim", linkerSettings: [.linkedLibrary("dl")]),
         testSupport("InMemoryStore", ["Authority", "PKI", "RevocationFormats"]),
         testSupport("StoreContract", ["Authority", "PKI", "RevocationFormats"]),
+        .target(name: "PowerCut", path: "Tests/PowerCut"),
         testSupport("TestAuthority", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", x509, asn1, crypto]),
 
         tests("AdminLinkTests", ["AdminLink", "UPKIProtocol", "ZeroMQ"]),

@@ -64,7 +64,8 @@ package struct NodeDirectories {
         try DurableFile.removeLeftovers(in: folder)
         try DurableFile.remove(folder + "/key.pem")
         try DurableFile.remove(folder + "/cert.pem")
-        rmdir(folder)
+        // What somebody else put there keeps the folder.
+        if rmdir(folder) == 0 { try DurableFile.synchronizeFolder(self.root) }
     }
 
     /// A name that cannot leave its folder, hide, or meet another one on case: lower-case host names stand for themselves, every other

@@ -17,7 +17,10 @@ extension IntegrationTests {
             print("crash rounds: \(count), seed \(seed) (again: make crash N=\(count) SEED=\(seed))")
             try withCA { ca in
                 let run = try CrashRun(ca, seed: seed)
-                for number in 1...count { try run.round(number) }
+                for number in 1...count {
+                    try run.round(number)
+                    if number.isMultiple(of: 25) { print("\(number) rounds, nothing lost") }
+                }
                 let summary = try run.end()
                 print(summary.text)
                 // A promise of the product, so it is asserted: on the median, since other work may take this machine's two cores.

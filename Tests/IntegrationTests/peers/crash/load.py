@@ -373,7 +373,7 @@ def main() -> None:
         if words[0] == "killed":
             world.stage.killed(words[1:])
         elif words[0] == "check":
-            if not world.stage.pause(20):
+            if not world.stage.pause(40):
                 world.journal.fault("the clients do not come to a rest")
             facts = check.run(deep="deep" in words)
             say(f"checked {words[1]}", facts)

@@ -37,6 +37,9 @@ extension Authority {
         return report
     }
 
+    /// What a few changes need; for a large batch it is asked for again.
+    private static let spaceForChanges: Int64 = 256 << 10
+
     private func commitFromReserve<Value: Sendable>(_ changes: [Change<Value>]) -> CommitReport<Value> {
         while true {
             do {
@@ -44,7 +47,7 @@ extension Authority {
             } catch {
                 let failure = self.failure(of: error)
                 // Ends with the last piece of what was set aside.
-                if failure.code == .storageFull, self.store.giveUpSpace() { continue }
+                if failure.code == .storageFull, self.store.giveUpSpace(Self.spaceForChanges) { continue }
                 return self.commitSingly(changes, after: failure)
             }
         }

@@ -17,14 +17,15 @@ public protocol Store: AnyObject, Sendable {
 
     /// Gives up a part of the space set aside.
     ///
+    /// - Parameter bytes: how much is needed; what is given up may be more, and is less where less is left.
     /// - Returns: false where nothing is left of it.
-    func giveUpSpace() -> Bool
+    func giveUpSpace(_ bytes: Int64) -> Bool
 }
 
 /// A store that sets no space aside.
 extension Store {
     public var isShortOfSpace: Bool { false }
-    public func giveUpSpace() -> Bool { false }
+    public func giveUpSpace(_ bytes: Int64) -> Bool { false }
 }
 
 /// Reading one snapshot of a store.

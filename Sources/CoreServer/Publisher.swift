@@ -185,9 +185,16 @@ extension OpenedAuthority {
     func publishDespiteFullDisk(_ plan: PlannedRevocationList) throws -> Int {
         while true {
             do { return try self.publish(plan) } catch {
-                guard Self.mayBeFullDisk(error), self.store.giveUpSpace() else { throw error }
+                guard Self.mayBeFullDisk(error), self.store.giveUpSpace(self.spaceForList) else { throw error }
             }
         }
+    }
+
+    /// Two files and the spill, beside the two that stand, which have some entries fewer.
+    private var spaceForList: Int64 {
+        var status = stat()
+        guard stat(self.directory.publishedList, &status) == 0 else { return 1 << 20 }
+        return Int64(status.st_size) * 4 + (256 << 10)
     }
 
     /// A spill that fails does not say why; what is given up for nothing comes back within seconds.

@@ -15,6 +15,12 @@ struct FileIdentity: Equatable, Sendable {
         self.device = UInt64(status.st_dev)
         self.inode = UInt64(status.st_ino)
     }
+
+    /// How large the file at a path is, in bytes; nil where nothing is there.
+    static func size(_ path: String) -> Int64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int64(status.st_size) : nil
+    }
 }
 
 /// What the last process left beside the database.

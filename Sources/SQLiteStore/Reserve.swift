@@ -21,23 +21,34 @@ final class Reserve: Sendable {
     var isWhole: Bool { self.whole.load(ordering: .relaxed) }
 
     /// Piece by piece, since what is given up is anybody's on this file system.
-    private var piece: Int64 { max(self.size / 8, 256 << 10) }
+    private static let piece: Int64 = 256 << 10
 
-    /// Gives up one piece.
+    /// Gives up so much, in whole pieces, or what is left.
     ///
     /// - Returns: false where nothing is left.
-    func giveUp() -> Bool {
-        self.changing.withLock { _ in
+    func giveUp(_ bytes: Int64) -> Bool {
+        let given = max(1, (min(bytes, self.size) + Self.piece - 1) / Self.piece) * Self.piece
+        return self.changing.withLock { _ in
             let file = open(self.path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
             guard file >= 0 else { return false }
             defer { close(file) }
             guard let length = Self.length(of: file), length > 0 else { return false }
             self.whole.store(false, ordering: .relaxed)
-            return ftruncate(file, off_t(max(0, length - self.piece))) == 0
+            return ftruncate(file, off_t(max(0, length - given))) == 0
         }
     }
 
-    /// Makes it whole where it is not and where that leaves room for others: else what was just freed would be gone at once.
+    /// Whether it could be made whole with so many bytes more; not asked where it is whole.
+    func couldBeFilled(with bytes: Int64) -> Bool {
+        let length = FileIdentity.size(self.path) ?? 0
+        guard let free = FileSystem(at: self.path)?.freeBytes, bytes <= .max - free else { return false }
+        return self.leavesRoom(free + bytes, length: length)
+    }
+
+    /// What was just freed must not be gone at once.
+    private func leavesRoom(_ free: Int64, length: Int64) -> Bool { free >= self.size - length + self.size / 4 }
+
+    /// Makes it whole where it is not and where that leaves room for others.
     func fill() {
         self.changing.withLock { _ in
             guard self.size > 0 else {
@@ -55,7 +66,7 @@ final class Reserve: Sendable {
         guard let length = Self.length(of: file) else { return false }
         if length == self.size { return true }
         if length > self.size { return ftruncate(file, off_t(self.size)) == 0 }
-        guard let free = FileSystem(at: self.path)?.freeBytes, free >= self.size - length + self.size / 4 else { return false }
+        guard let free = FileSystem(at: self.path)?.freeBytes, self.leavesRoom(free, length: length) else { return false }
         if posix_fallocate(file, 0, off_t(self.size)) == 0 { return true }
         _ = ftruncate(file, off_t(length))
         return false

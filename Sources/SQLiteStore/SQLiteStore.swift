@@ -22,6 +22,10 @@ public final class SQLiteStore: Store {
 
     /// How large the write-ahead log may grow before it is made to start over, in bytes.
     public static let walLimit: Int64 = 160 << 20
+    /// What opening needs on a full disk: the wal-index and the first pages of the log, in bytes.
+    private static let spaceToOpen: Int64 = 256 << 10
+    /// What the database grows by when a short log is copied back, in bytes.
+    private static let spaceToCopy: Int64 = 256 << 10
     /// From which size on checkpoints copy it back, in bytes.
     private static let walCheckpointSize: Int64 = 8 << 20
 
@@ -52,7 +56,7 @@ public final class SQLiteStore: Store {
                 throw error
             } catch {
                 let failure = Self.failure(error, path)
-                if failure.code == .storageFull, reserve.giveUp() { continue }
+                if failure.code == .storageFull, reserve.giveUp(Self.spaceToOpen) { continue }
                 throw AuthorityError(.storage, "The store cannot be opened: \(failure.detail)", cause: failure.cause)
             }
         }
@@ -154,6 +158,16 @@ public final class SQLiteStore: Store {
         try self.cutOffRefusedCommits()
         // Of a full disk the log gets nothing more: it starts over within what it has.
         guard self.walSize > (self.reserve.isWhole ? Self.walCheckpointSize : Self.walCheckpointSize / 8) else { return }
+        do {
+            try self.copyBack()
+        } catch let error as AuthorityError where error.code == .storageFull && self.isShortOfSpace && self.reserve.giveUp(Self.spaceToCopy)
+        {
+            // What is given for the copy comes back as room in the log.
+            try self.copyBack()
+        }
+    }
+
+    private func copyBack() throws {
         try self.translating {
             try self.checkpointer.writeWithoutTransaction { database in
                 // First without any lock that the writer needs. Then, with it, on the little that came meanwhile: not while a long read
@@ -177,10 +191,19 @@ public final class SQLiteStore: Store {
 
     public var isShortOfSpace: Bool { !self.reserve.isWhole }
 
-    public func giveUpSpace() -> Bool { self.reserve.giveUp() }
+    public func giveUpSpace(_ bytes: Int64) -> Bool { self.reserve.giveUp(bytes) }
 
-    /// Makes the space set aside whole again where there is room for it.
-    public func refillReserve() { if !self.reserve.isWhole { self.reserve.fill() } }
+    /// Makes the space set aside whole again where there is room for it, that of the log included, which may have taken some of it.
+    ///
+    /// To be called from a thread that neither reads nor writes.
+    public func refillReserve() {
+        guard !self.reserve.isWhole else { return }
+        self.reserve.fill()
+        guard !self.reserve.isWhole, self.reserve.couldBeFilled(with: self.walSize) else { return }
+        // Not earlier: on a full disk the log's room is the store's own, and what it lets go is anybody's.
+        _ = try? self.checkpointer.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+        self.reserve.fill()
+    }
 
     /// How much is set aside when all is well, in bytes.
     public var reserveSize: Int64 { self.reserve.size }
@@ -226,8 +249,7 @@ public final class SQLiteStore: Store {
     public var walSize: Int64 { Self.size(ofLogOf: self.path) }
 
     private static func size(ofLogOf path: String) -> Int64 {
-        var status = stat()
-        return stat(path + "-wal", &status) == 0 ? Int64(status.st_size) : 0
+        FileIdentity.size(path + "-wal") ?? 0
     }
 
     /// Copies everything back and closes; the log is empty afterwards.

@@ -26,7 +26,7 @@ struct ClockCommand: ParsableCommand {
 }
 
 extension StatusReport {
-    static func faultWarnings(_ core: JSON, command: (String) -> String) -> [String] {
+    package static func faultWarnings(_ core: JSON, command: (String) -> String) -> [String] {
         var warnings: [String] = []
         if let seconds = core["clock_behind_seconds"]?.integerValue, seconds > 0 {
             warnings.append(

@@ -50,7 +50,7 @@ private final class FaultyStore: Store {
 
     var isShortOfSpace: Bool { self.state.withLock(\.isShort) }
 
-    func giveUpSpace() -> Bool {
+    func giveUpSpace(_ bytes: Int64) -> Bool {
         self.state.withLock { state in
             guard state.pieces > 0 else { return false }
             state.pieces -= 1

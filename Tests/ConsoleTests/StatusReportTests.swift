@@ -35,6 +35,34 @@ struct StatusReportTests {
         return report
     }
 
+    @Test("warnings of faults: a full disk, one that fills, a damaged store, a clock behind the last record; none where all is well")
+    func faults() {
+        func warnings(_ reserve: String, free: Int64, damaged: Bool = false, behind: Int64 = 0) -> [String] {
+            let store: JSON =
+                [
+                    ("reserve", .string(reserve)), ("reserve_bytes", .integer(32 << 20)), ("free_bytes", .integer(free)),
+                    ("damaged", .bool(damaged)),
+                ].object
+            let core: JSON = [("clock_behind_seconds", .integer(behind)), ("store", store)].object
+            return StatusReport.faultWarnings(core) { "ca-ctl \($0) --data-dir /d" }
+        }
+        #expect(warnings("whole", free: 64 << 20) == [])
+        #expect(
+            warnings("whole", free: (64 << 20) - 1)
+                == ["63 MiB are free on the file system of the data directory; when it is full only revocations are taken"])
+        #expect(
+            warnings("in use", free: 0)
+                == ["the disk is full, and only revocations are taken: make room on the file system of the data directory"])
+        #expect(
+            warnings("whole", free: 1 << 40, damaged: true, behind: 301)
+                == [
+                    "the clock stands 301 s before the last audit record, and only revocations are taken: set it, or, where it is right: ca-ctl clock accept --data-dir /d",
+                    "the store's file is damaged: stop the CA and restore it from a backup",
+                ])
+        // A core of an older version says nothing of these.
+        #expect(StatusReport.faultWarnings([:]) { $0 } == [])
+    }
+
     @Test("JSON is stable")
     func json() {
         let report = Self.report([Self.service("core", .running)])

@@ -78,16 +78,35 @@ extension IntegrationTests {
         }
 
         @Test(
-            "a disk that fails at the database file alone, where only checkpoints go, stops nothing; the log says so once and that it is over"
+            "a disk that fails at the database file alone, where only checkpoints go, stops nothing; the log says so once, and that it is over"
         )
         func checkpoints() throws {
             try withFaultyCore { core in
-                try core.faults("any EIO ca.sqlite")
-                // Enough for a checkpoint to be tried: 8 MiB of log.
-                try core.place.write(String(repeating: "# a profile that takes its room\n", count: 10), to: "unused")
+                let log = "\(core.data)/db/ca.sqlite-wal"
+                let database = "\(core.data)/db/ca.sqlite"
+                func size(_ path: String) -> Int {
+                    (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? NSNumber)?.intValue ?? 0
+                }
+                try core.faults("write EIO ca.sqlite")
+                // 12 MiB of log, of which 8 are enough for it to be copied back, written by another process.
+                let program = """
+                    import sqlite3, sys
+                    db = sqlite3.connect(sys.argv[1], isolation_level=None)
+                    db.execute('PRAGMA wal_autocheckpoint = 0')
+                    db.execute('CREATE TABLE ballast (bytes BLOB)')
+                    db.execute('INSERT INTO ballast VALUES (zeroblob(12582912))')
+                    db.execute('DROP TABLE ballast')
+                    """
+                try core.place.must(["/usr/bin/python3", "-c", program, database])
+                #expect(size(log) > 12 << 20)
+                try waitUntil("the failure is logged") {
+                    core.log.contains("the store's log could not be copied back: the disk reports an error")
+                }
                 let serial = try core.sign("a.example.com")
                 try core.revoke(serial)
                 try core.faults("")
+                try waitUntil("the log is copied back") { core.log.contains("the store's log is copied back again") }
+                #expect(self.count("could not be copied back", in: core.log) == 1)
                 try core.checkWhole()
             }
         }
@@ -207,6 +226,28 @@ extension IntegrationTests {
                 for serial in serials { #expect(try core.isRevoked(serial)) }
                 try core.checkWhole()
             }
+        }
+
+        @Test(
+            "a CA that cannot set its space aside is not made, in one line with the remedy; with a smaller reserve it is",
+            .enabled(if: isRoot, "mounting a small tmpfs needs root"))
+        func noRoomForReserve() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let disk = place.path("disk")
+            try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: false)
+            try place.must(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk])
+            defer { _ = try? place.run(["/usr/bin/umount", disk]) }
+            let command = ["\(Checkout.programs)/ca-ctl", "init", "--json", "--data-dir", "\(disk)/data", "--run-dir", place.path("run")]
+            let refused = try place.run(command)
+            #expect(refused.code == 1)
+            let line = try #require(refused.errors.split(separator: "\n").last)
+            #expect(line.contains("no room to set 32 MiB aside") && line.contains("store.reserve"), "\(refused.errors)")
+            let file = "\(disk)/data/ca.config.yml"
+            try (String(contentsOfFile: file, encoding: .utf8) + "\nstore: {reserve: 4}\n").write(
+                toFile: file, atomically: false, encoding: .utf8)
+            let made = try place.run(command)
+            #expect(made.code == 0, "\(made.errors)")
         }
 
         @Test(

@@ -146,21 +146,24 @@ extension IntegrationTests {
 
     @Suite("a clock that is set")
     struct ClockFaultTests {
-        @Test("back by a day: issuing is refused in one line, revocation and its CRL go on, status and log warn; set right, all goes on")
+        @Test("back by a month: issuing is refused in one line, revocation and its CRL go on, status and log warn; set right, all goes on")
         func back() throws {
             try withFaultyCore { core in
                 let serial = try core.sign("a.example.com")
-                try core.faults("clock -86400")
+                try core.faults("clock \(-30 * 86_400)")
                 let line = try core.refusedSign("b.example.com")
                 #expect(line.hasPrefix("Request refused: the clock stands at ") && line.contains("ca-ctl clock accept"), "\(line)")
                 try core.revoke(serial)
                 try waitUntil("the CRL holds it") { try core.isOnPublishedList(serial) }
                 let status = try core.facts(["status"])
-                #expect((status.at("core", "clock_behind_seconds")?.integerValue ?? 0) > 86_000)
+                #expect((status.at("core", "clock_behind_seconds")?.integerValue ?? 0) > 29 * 86_400)
                 #expect(status["warnings"]?.arrayValue?.contains { $0.stringValue?.hasPrefix("the clock stands ") == true } == true)
                 try waitUntil("the log says it") {
                     core.log.contains("the clock was set back by") && core.log.contains("only revocations are taken; set it")
                 }
+                // One CRL for the start and one for the revocation: a clock behind the last one is no reason for more.
+                for _ in 0..<10 { _ = try core.facts(["crl", "show"]) }
+                #expect(core.log.components(separatedBy: "published CRL").count - 1 <= 2)
                 // A restart does not forget.
                 try core.stop()
                 try core.start()
@@ -168,6 +171,21 @@ extension IntegrationTests {
                 try core.faults("")
                 try core.sign("b.example.com")
                 try core.checkWhole()
+            }
+        }
+
+        @Test("forward by half of a CRL's life: the next one is published by schedule, with the clock's time")
+        func schedule() throws {
+            try withFaultyCore { core in
+                let first = try core.facts(["crl", "show"])["number"]?.integerValue ?? .max
+                try core.faults("clock \(4 * 86_400)")
+                try waitUntil("the next CRL is published") {
+                    let list = try core.facts(["crl", "show"])
+                    let format = ISO8601DateFormatter()
+                    guard let begin = (list["this_update"]?.stringValue).flatMap({ format.date(from: $0) }) else { return false }
+                    let ahead = begin.timeIntervalSince(Date())
+                    return abs(ahead - 4 * 86_400) < 120 && (list["number"]?.integerValue ?? 0) > first
+                }
             }
         }
 

@@ -216,13 +216,17 @@ struct StoreFaultTests {
         #expect(stat(folder.path + "/reserve", &status) == 0)
         #expect(Int(status.st_size) == size && Int(status.st_blocks) * 512 >= size && status.st_mode & 0o777 == 0o600)
         #expect(!store.isShortOfSpace)
+        #expect(store.giveUpSpace(3 << 20))
+        #expect(folder.size("reserve") == 5 << 20)
         var pieces = 0
-        while store.giveUpSpace() {
+        while store.giveUpSpace(1) {
             pieces += 1
-            #expect(folder.size("reserve") == size - pieces * (size / 8))
+            #expect(folder.size("reserve") == (5 << 20) - pieces * (256 << 10))
             #expect(store.isShortOfSpace)
         }
-        #expect(pieces == 8)
+        #expect(pieces == 20)
+        store.refillReserve()
+        #expect(store.giveUpSpace(.max) && folder.size("reserve") == 0 && !store.giveUpSpace(1))
         store.refillReserve()
         #expect(!store.isShortOfSpace && folder.size("reserve") == size)
         try store.close()
@@ -237,7 +241,22 @@ struct StoreFaultTests {
             try store.close()
         }
         let store = try SQLiteStore(path: folder.database)
-        #expect(folder.size("reserve") == nil && !store.isShortOfSpace && !store.giveUpSpace())
+        #expect(folder.size("reserve") == nil && !store.isShortOfSpace && !store.giveUpSpace(1))
+        try store.close()
+    }
+
+    @Test("the log gives its room back where that makes the space set aside whole again, and only then")
+    func logGivesBack() throws {
+        let folder = try Folder()
+        let store = try SQLiteStore(path: folder.database, reserve: 1 << 20)
+        try self.fill(store, 1...200)
+        let grown = store.walSize
+        #expect(grown > 1 << 20)
+        store.refillReserve()
+        #expect(store.walSize == grown, "nothing is missing")
+        #expect(store.giveUpSpace(1))
+        store.refillReserve()
+        #expect(!store.isShortOfSpace && store.walSize == grown, "there was room without it")
         try store.close()
     }
 

@@ -50,7 +50,7 @@ struct DoctorCommand: ParsableCommand {
     private func down(_ locations: Locations, _ reason: CommandError) throws -> [DoctorReport.Line] {
         let progress = Progress.Line()
         defer { progress.clear() }
-        let run = CoreRun.doctor(dataDirectory: locations.dataDirectory, runDirectory: locations.runDirectory)
+        let run = CoreRun.doctor(dataDirectory: locations.dataDirectory, runDirectory: CoreSockets.find(in: locations.runDirectory))
         let output: [UInt8]
         do { output = try shared.runCore(run, progress: { progress.show($0) }) } catch let error as CommandError {
             // One that runs and does not answer holds the lock: what can be said is that.

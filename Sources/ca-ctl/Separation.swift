@@ -81,7 +81,13 @@ package enum Separation: Sendable, Equatable {
     ) throws(CommandError) -> Separation {
         guard isRoot else { return .shared(why: "only root can give each program a user of its own") }
         let found: ProgramUsers
-        do throws(CommandError) { found = try users.get() } catch { return .shared(why: error.message) }
+        do throws(CommandError) { found = try users.get() } catch {
+            guard let owner, owner != 0 else { return .shared(why: error.message) }
+            throw CommandError(
+                .refused,
+                "\(dataDirectory) belongs to \(ServiceUsers.name(of: owner)), and root can run its programs only with users of their own, but "
+                    + "\(error.message): make them, or run this as that user")
+        }
         guard let owner, owner != found.core.uid else { return .separate(found) }
         guard owner == 0 else {
             throw CommandError(

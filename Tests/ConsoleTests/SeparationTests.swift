@@ -53,6 +53,15 @@ struct SeparationTests {
         }
     }
 
+    @Test("a CA of another user, without the users to run it as, is refused with what is missing")
+    func missing() {
+        #expect {
+            try Self.decide(.failure(CommandError(.refused, "the system has no user upki-front")), owner: 65_533)
+        } throws: { error in
+            (error as? CommandError)?.message.contains("the system has no user upki-front: make them, or run this as that user") ?? false
+        }
+    }
+
     @Test("users that are one, or root, keep nothing apart")
     func degenerate() {
         #expect(throws: CommandError.self) { try Self.users(front: 901) }

@@ -242,7 +242,10 @@ private final class CrashRun {
         try waitUntil("nothing of the CA is left running", within: .seconds(5)) {
             !self.ca.place.processes().contains { Self.isProgram($0.command) }
         }
-        #expect(Ports.isFree(self.ca.port) && Ports.isFree(self.ca.registrarPort))
+        // A killed process loses its command line before its sockets.
+        try waitUntil("nothing listens any more", within: .seconds(5)) {
+            Ports.isFree(self.ca.port) && Ports.isFree(self.ca.registrarPort)
+        }
         let start = ContinuousClock.now
         try self.ca.start()
         return ContinuousClock.now - start

@@ -15,7 +15,7 @@ extension IntegrationTests {
             let place = try Workplace()
             defer { place.end() }
             let whole = try Self.duration(place)
-            for attempt in 0..<9 {
+            for attempt in 0..<6 {
                 let victim = Victim.allCases[attempt % 3]
                 // From the beginning to a little past the end.
                 let moment = whole * Double.random(in: 0...1.1)
@@ -57,6 +57,24 @@ extension IntegrationTests {
                 let next = try Self.initialise(place, folder)
                 #expect(next["created"] == true && next["seed"]?.stringValue != nil)
             }
+        }
+
+        @Test("up makes the CA anew where an init was cut off before its seed was shown")
+        func up() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let (data, port) = (place.path("data"), try Ports.freePair())
+            let places = ["--data-dir", data, "--run-dir", place.path("run")]
+            let hidden = try JSON(
+                parsing: Array(try place.must(["\(Checkout.programs)/ca-core", "init", "--until-shown", "--data-dir", data]).utf8))
+            #expect(!Self.isThere(data))
+            let up = try place.start(["\(Checkout.programs)/ca-ctl", "up", "--port", "\(port)"] + places)
+            try place.must(["\(Checkout.programs)/ca-ctl", "status", "--wait", "30"] + places)
+            up.signal(SIGTERM)
+            let finished = try up.finish()
+            #expect(finished.code == 0 && finished.output.contains("THE SEED"), "\(finished.output)\(finished.errors)")
+            #expect(!finished.output.contains(try #require(hidden["seed"]?.stringValue)))
+            #expect(Self.isThere(data))
         }
 
         // MARK: Steps

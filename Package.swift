@@ -137,7 +137,7 @@ let package = Package(
         tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
         tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),
-        tests("TasksTests", ["Authority", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
+        tests("TasksTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
         tests("UPKIProtocolTests", ["UPKIProtocol"]),
         tests("ThreadsTests", ["Threads"]),
         tests("ZeroMQTests", ["ZeroMQ", "Threads"]),

@@ -1,4 +1,4 @@
-// Runs ca-core for what needs a key while the CA may be down: init, export, token. Secrets go by pipe, never by argument or environment.
+// Runs ca-core for what needs a key while the CA may be down: init, export, token, audit-verify. Secrets go by pipe, never by argument or environment.
 
 import Glibc
 public import Supervised
@@ -109,6 +109,12 @@ public struct CoreRun: Sendable {
     /// The standing registration token of a seed.
     public static func token(dataDirectory: String, seed: String) -> CoreRun {
         CoreRun(["token", "--data-dir", dataDirectory], .object([JSON.Member("seed", .string(seed))]))
+    }
+
+    /// Verifies the audit log of a CA that does not run.
+    /// - Parameter files: texts with checkpoints that were kept elsewhere.
+    public static func verifyAudit(dataDirectory: String, files: [String]) -> CoreRun {
+        CoreRun(["audit-verify", "--data-dir", dataDirectory] + files.flatMap { ["--checkpoint", $0] }, .object([]))
     }
 
     /// The data directory it works on.

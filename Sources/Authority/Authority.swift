@@ -19,13 +19,14 @@ public final class Authority: Sendable {
     let refusalRecords = RefusalRecords()
     /// Whether the store failed at the last commit, so that what it holds is to be asked before the next one.
     let isInDoubt = Atomic<Bool>(false)
+    let seal: AuditSeal
 
     /// Opens the authority on a store that belongs to it.
     ///
     /// - Throws: `storage` where the store belongs to another CA certificate or cannot be read.
     public init(
         issuer: Issuer, store: any Store, rules: Rules, profiles: [CertificateProfile], clock: any Clock, random: any RandomSource,
-        files: any FileJournal
+        files: any FileJournal, auditSigner: any AuditSigner
     ) throws {
         self.issuer = issuer
         self.store = store
@@ -33,11 +34,13 @@ public final class Authority: Sendable {
         self.random = random
         self.files = files
         self.currentRules = Mutex(rules)
+        let seal = try AuditSeal(fingerprint: issuer.fingerprint, signer: auditSigner)
+        self.seal = seal
         var state = try store.read { reader in
             guard try reader.setting(.authorityFingerprint) == issuer.fingerprint else {
                 throw AuthorityError(.storage, "the store belongs to another CA certificate than ca.crt; restore the one it was made with")
             }
-            return try AuthorityState(loading: reader)
+            return try AuthorityState(loading: reader, auditKey: seal.key)
         }
         for profile in profiles { state.profiles[profile.name] = profile }
         self.current = Mutex(state)

@@ -21,6 +21,14 @@ public struct AuthorityState: Sendable {
     public var auditHead = AuditRecord.origin
     /// The time of the last audit record: no time before it is believed.
     public var auditTime = UnixTime(.min)
+    /// The newest checkpoint of the audit log: its number (0 for none), the record that it covers, and its hash.
+    public internal(set) var checkpointNumber: Int64 = 0
+    public internal(set) var checkpointSequence: Int64 = 0
+    var checkpointHash = AuditRecord.origin
+    /// The time of the first record that no checkpoint covers.
+    var openSince: UnixTime?
+    /// What was found wrong with the audit log and was not acknowledged.
+    public internal(set) var auditFault: String?
     public var keyIsDerived = false
     /// When the correct seed last came in clear over a network: whoever listened there can make the CA's key.
     public var seedExposedAt: UnixTime?
@@ -28,7 +36,7 @@ public struct AuthorityState: Sendable {
     init() {}
 
     /// Reads everything but the profiles from the store.
-    package init(loading reader: any StoreReader) throws {
+    package init(loading reader: any StoreReader, auditKey: AuditKey? = nil) throws {
         for node in try reader.nodes() { self.set(node) }
         for text in try reader.admins() {
             guard let admin = Admin(text: text) else { throw AuthorityError(.storage, "An entry of the admin list cannot be read") }
@@ -47,6 +55,22 @@ public struct AuthorityState: Sendable {
             self.auditHead = last.hash
             self.auditTime = last.time
         }
+        try self.loadCheckpoint(reader, auditKey)
+        self.auditFault = try reader.setting(.auditFault).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    private mutating func loadCheckpoint(_ reader: any StoreReader, _ key: AuditKey?) throws {
+        guard let checkpoint = try reader.lastAuditCheckpoint() else { return }
+        self.checkpointNumber = checkpoint.number
+        // Without the key nothing is ever signed. One that nobody signed says nothing of records.
+        self.checkpointHash = key.map { checkpoint.hash($0.authority) } ?? AuditRecord.origin
+        self.checkpointSequence = key?.signed(checkpoint) ?? true ? checkpoint.sequence : 0
+        if self.checkpointSequence > self.auditSequence {
+            // Records were cut off. Their numbers are not given again, and what comes follows what was signed.
+            self.auditSequence = checkpoint.sequence
+            self.auditHead = checkpoint.head
+        }
+        if self.auditSequence > self.checkpointSequence { self.openSince = UnixTime(0) }
     }
 
     private static func number(_ reader: any StoreReader, _ name: StoreSetting) throws -> Int {

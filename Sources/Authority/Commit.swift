@@ -53,20 +53,35 @@ public struct Commit {
     var followUps: [@Sendable () -> Void] = []
     var wantsCRL = false
     var auditCount = 0
+    /// What signs the audit log.
+    let seal: AuditSeal
+    /// Whether this change may come without a record, since it changes nothing but the log.
+    var isHousekeeping = false
 
     /// Appends one audit record of this change.
     public mutating func audit(target: String = "", serial: SerialNumber? = nil, detail: String = "", outcome: AuditRecord.Outcome = .done)
         throws
     {
+        try self.append(
+            identity: self.actor.identity, proof: self.actor.caller.proofText, task: self.context.task, outcome: outcome, target: target,
+            serial: serial, detail: detail)
+    }
+
+    /// Appends one audit record, of whoever it is about.
+    mutating func append(
+        identity: String, proof: String, task: String, outcome: AuditRecord.Outcome, target: String = "", serial: SerialNumber? = nil,
+        detail: String
+    ) throws {
         var record = AuditRecord(
-            sequence: self.state.auditSequence + 1, time: self.now, requestID: self.context.id, identity: self.actor.identity,
-            proof: self.actor.caller.proofText, task: self.context.task, outcome: outcome, target: Self.printable(target),
-            serial: serial?.hexadecimal ?? "", detail: Self.printable(detail))
+            sequence: self.state.auditSequence + 1, time: self.now, requestID: self.context.id, identity: identity, proof: proof,
+            task: task, outcome: outcome, target: Self.printable(target), serial: serial?.hexadecimal ?? "",
+            detail: Self.printable(detail))
         record.hash = record.chained(to: self.state.auditHead)
         try self.store.append(record)
         self.state.auditSequence = record.sequence
         self.state.auditHead = record.hash
         self.state.auditTime = record.time
+        if self.state.openSince == nil { self.state.openSince = record.time }
         self.auditCount += 1
     }
 
@@ -135,50 +150,88 @@ extension Authority {
     }
 
     func commitTogether<Value: Sendable>(_ changes: [Change<Value>]) throws -> CommitReport<Value> {
+        var recorded: [RefusalRecords.Kind] = []
+        let (batch, rows): (Batch<Value>, Int)
+        do {
+            (batch, rows) = try self.store.write { writer in
+                let start = writer.changeCount
+                return (try self.run(changes, in: writer, recorded: &recorded), writer.changeCount - start)
+            }
+        } catch {
+            self.refusalRecords.takeBack(recorded)
+            throw error
+        }
+        self.publish(batch.state)
+        self.isInDoubt.store(false, ordering: .relaxed)
+        for followUp in batch.followUps { followUp() }
+        return CommitReport(results: batch.results, events: batch.events, wantsCRL: batch.wantsCRL, commits: 1, rows: rows)
+    }
+
+    /// Runs a batch in one transaction.
+    ///
+    /// - Parameter recorded: takes the refusals that get records, for when the transaction is undone.
+    private func run<Value: Sendable>(
+        _ changes: [Change<Value>], in writer: any StoreWriter, recorded: inout [RefusalRecords.Kind]
+    ) throws -> Batch<Value> {
         let clockTime = self.clock.now
         let rules = self.rules
-        var results: [Result<Value, any Error>] = []
-        results.reserveCapacity(changes.count)
-        let (after, events, followUps, wantsCRL, rows) = try self.store.write { writer in
-            let start = writer.changeCount
-            var state = try self.stateToBeginWith(writer)
-            var events: [Event] = []
-            var followUps: [@Sendable () -> Void] = []
-            var wantsCRL = false
-            for change in changes {
-                let now = max(clockTime, state.auditTime)
-                let actor = state.actor(change.context.caller, rules: rules, now: now)
-                var commit = Commit(
-                    store: writer, state: state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context)
-                let mark = writer.changeCount
-                do {
-                    if !change.isVital { try state.checkClock(clockTime) }
-                    try actor.require(change.needs, for: change.context.task)
-                    let value = try change.run(&commit)
-                    guard commit.auditCount > 0 else { throw AuthorityError(.storage, "a change came without an audit record") }
-                    results.append(.success(value))
-                    events += commit.events
-                    followUps += commit.followUps
-                    wantsCRL = wantsCRL || commit.wantsCRL
-                } catch let refusal as AuthorityError where !refusal.isFailure {
-                    // A refusal after a write would leave half a change behind: undo all, the changes then run one by one.
-                    guard writer.changeCount == mark else {
-                        throw AuthorityError(.storage, "a change was refused half-way", cause: refusal.detail)
-                    }
-                    commit = Commit(
-                        store: writer, state: state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context)
-                    if self.refusalRecords.admit(change.context, refusal, now: now) {
-                        try commit.audit(detail: "\(refusal.code.rawValue): \(refusal.detail)", outcome: .refused)
-                    }
-                    results.append(.failure(refusal))
+        var batch = Batch<Value>(state: try self.stateToBeginWith(writer))
+        batch.results.reserveCapacity(changes.count)
+        if batch.state.mustSeal(max(clockTime, batch.state.auditTime)) { try self.seal(&batch, writer, clockTime) }
+        for change in changes {
+            let now = max(clockTime, batch.state.auditTime)
+            let actor = batch.state.actor(change.context.caller, rules: rules, now: now)
+            var commit = Commit(
+                store: writer, state: batch.state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context,
+                seal: self.seal)
+            let mark = writer.changeCount
+            do {
+                if !change.isVital { try batch.state.checkClock(clockTime) }
+                try actor.require(change.needs, for: change.context.task)
+                let value = try change.run(&commit)
+                guard commit.auditCount > 0 || commit.isHousekeeping else {
+                    throw AuthorityError(.storage, "a change came without an audit record")
                 }
-                state = commit.state
+                batch.results.append(.success(value))
+                batch.events += commit.events
+                batch.followUps += commit.followUps
+                batch.wantsCRL = batch.wantsCRL || commit.wantsCRL
+            } catch let refusal as AuthorityError where !refusal.isFailure {
+                // A refusal after a write would leave half a change behind: undo all, the changes then run one by one.
+                guard writer.changeCount == mark else {
+                    throw AuthorityError(.storage, "a change was refused half-way", cause: refusal.detail)
+                }
+                commit = Commit(
+                    store: writer, state: batch.state, now: now, clockTime: clockTime, rules: rules, actor: actor, context: change.context,
+                    seal: self.seal)
+                let kind = RefusalRecords.Kind(actor, task: change.context.task, refusal)
+                if self.refusalRecords.admit(kind, now: now) {
+                    recorded.append(kind)
+                    try commit.audit(detail: "\(refusal.code.rawValue): \(refusal.detail)", outcome: .refused)
+                }
+                batch.results.append(.failure(refusal))
             }
-            return (state, events, followUps, wantsCRL, writer.changeCount - start)
+            batch.state = commit.state
         }
-        self.publish(after)
-        self.isInDoubt.store(false, ordering: .relaxed)
-        for followUp in followUps { followUp() }
-        return CommitReport(results: results, events: events, wantsCRL: wantsCRL, commits: 1, rows: rows)
+        // A log without a checkpoint proves nothing: the first records bring the first one.
+        if batch.state.checkpointNumber == 0, batch.state.auditSequence > 0 { try self.seal(&batch, writer, clockTime) }
+        return batch
     }
+
+    /// Makes a checkpoint of what stands so far.
+    private func seal<Value>(_ batch: inout Batch<Value>, _ writer: any StoreWriter, _ clockTime: UnixTime) throws {
+        let now = max(clockTime, batch.state.auditTime)
+        guard let checkpoint = try batch.state.seal(self.seal, in: writer, now: now) else { return }
+        let signer = self.seal.signer
+        batch.followUps.append { signer.announce(checkpoint) }
+    }
+}
+
+/// A batch as its changes leave it.
+private struct Batch<Value: Sendable> {
+    var state: AuthorityState
+    var results: [Result<Value, any Error>] = []
+    var events: [Event] = []
+    var followUps: [@Sendable () -> Void] = []
+    var wantsCRL = false
 }

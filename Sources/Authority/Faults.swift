@@ -16,7 +16,7 @@ extension Authority {
     func stateToBeginWith(_ reader: any StoreReader) throws -> AuthorityState {
         let state = self.state
         guard self.isInDoubt.load(ordering: .relaxed) else { return state }
-        var stored = try AuthorityState(loading: reader)
+        var stored = try AuthorityState(loading: reader, auditKey: self.seal.key)
         stored.profiles = state.profiles
         return stored
     }

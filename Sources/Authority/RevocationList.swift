@@ -25,6 +25,7 @@ extension Commit {
         try self.store.set(.crlNumber, String(number))
         self.state.crlNumber = number
         try self.audit(detail: "CRL \(number) until \(plan.nextUpdate.rfc3339)")
+        try self.checkpoint()
         return plan
     }
 

@@ -57,6 +57,9 @@ public protocol StoreReader {
     /// Audit records with a sequence number above `after`, in order.
     func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord]
     func lastAuditRecord() throws -> AuditRecord?
+    /// Checkpoints of the audit log with a number above `number`, in order.
+    func auditCheckpoints(after number: Int64, limit: Int) throws -> [AuditCheckpoint]
+    func lastAuditCheckpoint() throws -> AuditCheckpoint?
 }
 
 /// Writing within one transaction.
@@ -81,6 +84,8 @@ public protocol StoreWriter: StoreReader {
     func set(_ order: AcmeOrder) throws
     func set(_ authorization: AcmeAuthorization) throws
     func append(_ record: AuditRecord) throws
+    /// Adds a checkpoint; its number is given once.
+    func append(_ checkpoint: AuditCheckpoint) throws
 }
 
 /// Single values that the store keeps beside its tables.
@@ -101,4 +106,8 @@ public enum StoreSetting: String, Sendable, CaseIterable {
     case seedExposedAt
     /// The registration window, as four lines.
     case registrationWindow
+    /// What was found wrong with the audit log; empty once it was acknowledged.
+    case auditFault
+    /// The number of the audit record that last acknowledged a fault.
+    case auditAcknowledgement
 }

@@ -28,7 +28,7 @@ public enum CoreService {
         // libzmq replaces the sockets of whoever is there without a word.
         let lock = try DurableFile.lock(directory: runDirectory)
         defer { withExtendedLifetime(lock) {} }
-        try opened.recordStart()
+        try opened.recordStart(log)
         let running = try RunningCore(opened, runDirectory: runDirectory, access: access, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(
@@ -78,6 +78,7 @@ private final class RunningCore: Sendable {
     private let lister: OwnedThread
     private let ioThread: OwnedThread
     private let signals: ShutdownSignals
+    private let audit: AuditKeeper
     private let failureText = Mutex<String?>(nil)
 
     /// Why it cannot go on; nil where it was only told to stop.
@@ -117,6 +118,7 @@ private final class RunningCore: Sendable {
             jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
             outbox: self.outbox,
             inFlight: inFlight, measurements: measurements, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
+        self.audit = AuditKeeper(opened.authority, processing, log: log)
         publisher.attach(processing)
         self.operations.attach(processing)
 
@@ -206,6 +208,7 @@ private final class RunningCore: Sendable {
         let round = min(1_000_000_000, notifier.watchdogInterval.map { UInt64(max(0, $0.components.seconds)) * 300_000_000 } ?? .max)
         var stopped: [Bool] = []
         while self.reporterStop.take(upTo: 1, into: &stopped, within: max(round, 100_000_000)), stopped.isEmpty {
+            self.audit.look()
             let silent = self.heartbeats.silentLoops()
             if silent.isEmpty { notifier.watchdog() } else { log.warning("no sign of life from \(silent.joined(separator: ", "))") }
             let text = self.statusText
@@ -237,6 +240,7 @@ private final class RunningCore: Sendable {
         self.lister.join()
         self.publisherJobs.close()
         self.publisherThread.join()
+        self.audit.finish()
         self.changes.close()
         self.writer.join()
         self.stopFlag.set()

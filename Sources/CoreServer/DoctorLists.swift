@@ -88,11 +88,11 @@ extension Doctor {
         // A running CA knows the head of the chain; the store alone cannot tell that its end was cut off.
         let store = try self.store()
         let verdict = try self.running?.authority.verifyAudit() ?? store.read { try $0.verifyAudit() }
-        guard let bad = verdict.firstBad else {
+        guard let fault = verdict.fault else {
             return DoctorFinding("audit", .ok, "\(verdict.verified) records are chained without a gap")
         }
         return DoctorFinding(
-            "audit", .fail, "record \(bad): \(verdict.fault ?? "bad")",
-            do: "ca-ctl audit show --after \(max(0, bad - 2)); compare with the log and a backup")
+            "audit", .fail, "record \(fault.record ?? 0): \(fault.words)",
+            do: "ca-ctl audit show --after \(max(0, (fault.record ?? 0) - 2)); compare with the log and a backup")
     }
 }

@@ -271,7 +271,7 @@ public enum Initialise {
         let authority = try Authority(
             issuer: issuer, store: store, rules: Rules(configuration), profiles: [], clock: clock,
             random: SystemRandom(),
-            files: PendingFiles(directory) { _ in })
+            files: PendingFiles(directory) { _ in }, auditSigner: try AuditKeyFile(material.auditKey, log: nil))
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
         let token = material.token
         let isDerived = material.isDerived
@@ -286,6 +286,7 @@ public enum Initialise {
             try commit.openWindow(until: end, reason: "opened by init")
             let plan = try commit.planRevocationList()
             try commit.confirmScheduled(plan)
+            try commit.checkpoint()
             return plan
         }
         try authority.publish(plan, in: directory)

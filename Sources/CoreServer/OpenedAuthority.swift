@@ -62,7 +62,7 @@ public final class OpenedAuthority: Sendable {
         let authority = try Authority(
             issuer: issuer, store: store, rules: Rules(configuration),
             profiles: try ProfileDirectory(root: directory.profiles).load(baseSubject: issuer.name.baseSubject),
-            clock: SystemClock(), random: SystemRandom(), files: files)
+            clock: SystemClock(), random: SystemRandom(), files: files, auditSigner: try AuditKeyFile(directory, log: log))
         let opened = OpenedAuthority(authority: authority, configuration: configuration, directory: directory, store: store, lock: lock)
         try opened.takeSeedOutOfConfiguration(log)
         return opened
@@ -143,7 +143,10 @@ public final class OpenedAuthority: Sendable {
     }
 
     /// Puts the start into the audit log, with a digest of the rules in force: what was changed in files while nothing ran shows between two starts.
-    func recordStart() throws {
+    ///
+    /// A fault of that log is recorded too, and stands until it is acknowledged; the CA starts all the same, since it must be able to revoke.
+    func recordStart(_ log: Logger) throws {
+        let fault = try self.authority.auditFaultAtStart()
         let profiles = self.authority.state.profiles.values.sorted { $0.name < $1.name }
         let digest = SHA256.hash(data: Array(profiles.map { "\($0.name)\n\(ProfileFile.render($0))" }.joined().utf8))
         let detail = "version \(CoreVersion.text), \(profiles.count) profiles with digest \(Hexadecimal.encode(digest.prefix(8)))"
@@ -152,10 +155,15 @@ public final class OpenedAuthority: Sendable {
             // Vital: on a full disk, too, the CA starts, to revoke.
             Change(context, needs: .local, isVital: true) { commit in
                 try commit.audit(detail: detail)
+                if let fault { try commit.markAuditFault(fault) }
+                try commit.checkpoint()
                 return true
             }
         ])
         for result in report.results { _ = try result.get() }
+        if let fault = self.authority.state.auditFault {
+            log.error("AUDIT FAULT \(fault); see: ca-ctl audit verify, then: ca-ctl audit acknowledge --reason TEXT")
+        }
     }
 
     /// Closes the store; what was acknowledged is on disk long before.

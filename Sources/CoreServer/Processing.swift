@@ -137,9 +137,10 @@ final class Processing: Sendable {
 
     private func refuse(_ route: ReplyRoute, _ refusal: Refusal) { self.answer(route, Answer.frame(refusal), Outcome(refusal.code)) }
 
-    /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves.
+    /// Answers with a refusal. One of a task that changes things goes through the writer, which audits it before it leaves, unless it is
+    /// one of many: those are counted and answered at once.
     private func refuse(_ error: any Error, context: RequestContext, route: ReplyRoute, isAudited: Bool) {
-        if isAudited, let refusal = error as? AuthorityError, !refusal.isFailure {
+        if isAudited, let refusal = error as? AuthorityError, !refusal.isFailure, !self.services.authority.count(refusal, of: context) {
             // What is refused for itself is not refused for the clock.
             let isVital = self.services.authority.secondsBehind > 0
             self.submit(

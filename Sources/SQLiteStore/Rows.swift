@@ -311,12 +311,10 @@ struct Rows: StoreWriter {
 
     private static let auditColumns = "sequence, time, request, identity, proof, task, outcome, target, serial, detail, hash"
 
-    private func audit(_ row: Row) throws -> AuditRecord {
-        guard let outcome = AuditRecord.Outcome(rawValue: row[6]) else {
-            throw AuthorityError(.storage, "audit record \(row[0] as Int64) cannot be read")
-        }
-        return AuditRecord(
-            sequence: row[0], time: UnixTime(row[1]), requestID: row[2], identity: row[3], proof: row[4], task: row[5], outcome: outcome,
+    private func audit(_ row: Row) -> AuditRecord {
+        AuditRecord(
+            sequence: row[0], time: UnixTime(row[1]), requestID: row[2], identity: row[3], proof: row[4], task: row[5],
+            outcome: AuditRecord.Outcome(rawValue: row[6]) ?? .unreadable,
             target: row[7],
             serial: row[8], detail: row[9], hash: Array(row[10] as Data))
     }
@@ -324,12 +322,12 @@ struct Rows: StoreWriter {
     func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord] {
         let statement = try self.database.cachedStatement(
             sql: "SELECT \(Self.auditColumns) FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?")
-        return try Row.fetchAll(statement, arguments: [after, limit]).map { try self.audit($0) }
+        return try Row.fetchAll(statement, arguments: [after, limit]).map { self.audit($0) }
     }
 
     func lastAuditRecord() throws -> AuditRecord? {
         try Row.fetchOne(self.database, sql: "SELECT \(Self.auditColumns) FROM audit ORDER BY sequence DESC LIMIT 1").map {
-            try self.audit($0)
+            self.audit($0)
         }
     }
 
@@ -341,5 +339,35 @@ struct Rows: StoreWriter {
             record.target,
             record.serial, record.detail, Data(record.hash),
         ])
+    }
+
+    private static let checkpointColumns = "number, sequence, time, head, previous, signature"
+
+    private func checkpoint(_ row: Row) -> AuditCheckpoint {
+        AuditCheckpoint(
+            number: row[0], sequence: row[1], time: UnixTime(row[2]), head: Array(row[3] as Data), previous: Array(row[4] as Data),
+            signature: Array(row[5] as Data))
+    }
+
+    func auditCheckpoints(after number: Int64, limit: Int) throws -> [AuditCheckpoint] {
+        let statement = try self.database.cachedStatement(
+            sql: "SELECT \(Self.checkpointColumns) FROM audit_checkpoint WHERE number > ? ORDER BY number LIMIT ?")
+        return try Row.fetchAll(statement, arguments: [number, limit]).map { self.checkpoint($0) }
+    }
+
+    func lastAuditCheckpoint() throws -> AuditCheckpoint? {
+        try Row.fetchOne(
+            self.database, sql: "SELECT \(Self.checkpointColumns) FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
+        ).map { self.checkpoint($0) }
+    }
+
+    func append(_ checkpoint: AuditCheckpoint) throws {
+        try self.database.cachedStatement(
+            sql: "INSERT INTO audit_checkpoint (\(Self.checkpointColumns)) VALUES (?, ?, ?, ?, ?, ?)"
+        ).execute(
+            arguments: [
+                checkpoint.number, checkpoint.sequence, checkpoint.time.seconds, Data(checkpoint.head), Data(checkpoint.previous),
+                Data(checkpoint.signature),
+            ])
     }
 }

@@ -269,7 +269,7 @@ public final class SQLiteStore: Store {
         }
     }
 
-    private static func failure(_ error: any Error, _ path: String) -> AuthorityError {
+    static func failure(_ error: any Error, _ path: String) -> AuthorityError {
         let (code, words) = Self.words(of: error, path)
         return AuthorityError(code, words, cause: String(describing: error))
     }

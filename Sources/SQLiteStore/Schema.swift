@@ -8,8 +8,23 @@ enum Schema {
         migrator.registerMigration("1") { database in
             try database.execute(sql: Self.version1)
         }
+        migrator.registerMigration("2-audit-checkpoints") { database in
+            try database.execute(sql: Self.auditCheckpoints)
+        }
         return migrator
     }
+
+    /// Signed statements of where the audit log stood: at most one in ten seconds, and one for each CRL.
+    private static let auditCheckpoints = """
+        CREATE TABLE audit_checkpoint (
+            number INTEGER PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            head BLOB NOT NULL,
+            previous BLOB NOT NULL,
+            signature BLOB NOT NULL
+        ) STRICT;
+        """
 
     /// Serial numbers are 20 octets, padded at the left, so that they sort as numbers do. Rows of `certificate` stand in the order of
     /// issue, and serial numbers begin with the time: both indexes of a row grow at one end. `name_hash` is the one random index.

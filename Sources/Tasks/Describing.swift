@@ -6,7 +6,7 @@ import SwiftASN1
 import UPKIProtocol
 import X509
 
-enum Describe {
+public enum Describe {
     /// What `sign`, `generate` and `renew` answer.
     static func issued(_ prepared: PreparedCertificate) -> JSON {
         [

@@ -85,17 +85,20 @@ extension Call {
                 self,
                 opensNothing ? try self.authority.checkKnown(token: seed) : try self.authority.check(token: seed, commonName: commonName))
         }
-        guard self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear else {
-            throw AuthorityError(
-                .refused,
-                "Invalid registration seed: the seed itself is not accepted over a network in clear; put the registration token (ca-ctl seed token) where the seed is expected"
-            )
-        }
+        let isWelcome = self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear
         try self.services.seeds.admit(self.context.caller)
         return .elsewhere(.keyMaker) {
             // Those that were sent at once with a wrong one wait like all others.
             try self.services.seeds.admit(self.context.caller)
-            guard try self.services.seeds.verify(seed: seed, caller: self.context.caller) else { throw AuthorityError(.invalidSeed, "") }
+            // One that is refused for the way it came is checked too: that the right one came in clear must be known. Not to the caller.
+            let isRight = try self.services.seeds.verify(seed: seed, caller: self.context.caller)
+            guard isWelcome else {
+                throw AuthorityError(
+                    .refused,
+                    "Invalid registration seed: the seed itself is not accepted over a network in clear; put the registration token (ca-ctl seed token) where the seed is expected"
+                )
+            }
+            guard isRight else { throw AuthorityError(.invalidSeed, "") }
             return try next(self, .seed)
         }
     }

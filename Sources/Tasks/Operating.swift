@@ -184,7 +184,7 @@ extension Task {
         }
     }
 
-    // MARK: The audit log
+    // MARK: Reading the audit log; see Auditing.swift for the rest
 
     static let audit = local("audit") { call in
         let after = try call.parameters.optionalInteger("after", in: 0...Int64.max)
@@ -195,16 +195,6 @@ extension Task {
         return .answer(.array(records.map(\.json)))
     }
 
-    static let verifyAudit = local("verify_audit") { call in
-        .elsewhere(.publisher) {
-            let verdict = try call.authority.verifyAudit()
-            return .answer(
-                [
-                    ("verified", .integer(verdict.verified)), ("good", .bool(verdict.firstBad == nil)),
-                    ("first_bad", verdict.firstBad.map { .integer($0) } ?? .null), ("fault", verdict.fault.map { .string($0) } ?? .null),
-                ].json)
-        }
-    }
 }
 
 extension Call {
@@ -240,6 +230,7 @@ extension Call {
                 ].json
             ),
             ("expiries", try self.expiries()),
+            ("audit", Describe.audit(state)),
             ("seed_exposed_at", state.seedExposedAt.map { .string($0.rfc3339) } ?? .null),
             ("publication", authority.rules.publicationBaseURL.map { .string($0) } ?? .null),
         ].json

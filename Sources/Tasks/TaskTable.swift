@@ -26,6 +26,7 @@ public enum TaskTable {
             .limitNode,
             .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
             .acceptClock, .metrics, .doctor,
+            .compareCheckpoints, .auditCheckpoint, .acknowledgeAudit,
         ]
 
     private static let byChannel: [Caller.Channel: [String: Task]] = {

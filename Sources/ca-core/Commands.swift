@@ -12,7 +12,10 @@ import UPKIProtocol
 struct CACore: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ca-core", abstract: "Holds the CA key, the store and the rules. Usually started by ca-ctl or systemd.",
-        version: CoreVersion.text, subcommands: [Serve.self, Front.self, Init.self, FinishInit.self, Export.self, Token.self, Examine.self])
+        version: CoreVersion.text,
+        subcommands: [
+            Serve.self, Front.self, Init.self, FinishInit.self, Export.self, Token.self, Examine.self, AuditVerify.self,
+        ])
 }
 
 /// Runs what may fail, and turns the failure into one line and exit code 1.
@@ -163,6 +166,27 @@ struct Token: ParsableCommand {
         try orOneLine(log) {
             guard let seed = try StandardInput.object()["seed"]?.stringValue else { throw CoreError("standard input holds no seed") }
             StandardOutput.write(try KeyExport.token(seed: seed, from: DataDirectory(self.dataDir)).encoded + [0x0a])
+        }
+    }
+}
+
+struct AuditVerify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Verifies the audit log of a CA that does not run, and prints what was found; nothing is written.")
+
+    @Option(help: "The data directory.")
+    var dataDir: String
+
+    @Option(help: ArgumentHelp("A text with checkpoints that were kept elsewhere; may be given several times.", valueName: "file"))
+    var checkpoint: [String] = []
+
+    @OptionGroup var logging: LogOptions
+
+    func run() throws {
+        let log = self.logging.start("ca-core")
+        try orOneLine(log) {
+            let finding = try AuditOffline.verify(DataDirectory(self.dataDir), files: self.checkpoint, log: log)
+            StandardOutput.write(finding.encoded + [0x0a])
         }
     }
 }

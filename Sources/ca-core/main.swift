@@ -1,4 +1,4 @@
-// ca-core: the CA key, the store and the rules; `front` relays port 5000 to it; `init`, `export` and `token` work on its directory.
+// ca-core: the CA key, the store and the rules; `front` relays port 5000 to it; `init`, `export`, `token` and `audit-verify` work on its directory.
 
 import ArgumentParser
 import CoreServer

@@ -1,4 +1,4 @@
-// `crl`, `profile`, `ocsp`, `audit`, `reload`: what the CA publishes, how it issues, and what it has done.
+// `crl`, `profile`, `ocsp`, `reload`: what the CA publishes, and how it issues.
 
 import AdminLink
 import ArgumentParser
@@ -213,88 +213,6 @@ struct OCSP: ParsableCommand {
         func run() throws {
             let answer = try shared.ask("ocsp_check", [("cert", .string(try NamedFile.readText(certificate)))])
             shared.output.show(answer, text: TextTable(facts: JSONText.facts(answer, now: shared.now)).rendered(width: shared.output.width))
-        }
-    }
-}
-
-struct AuditLog: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "The audit log: what was changed and refused, by whom.", subcommands: [Show.self, Verify.self])
-
-    struct Show: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Shows the newest records.")
-
-        @Flag(help: "Go on with each new record until Ctrl-C.")
-        var follow = false
-
-        @Option(help: "Those after this sequence number.")
-        var after: Int64?
-
-        @Option(help: "At most so many, up to 10000.")
-        var limit = 100
-
-        @OptionGroup var shared: SharedOptions
-
-        private static let pollMilliseconds: UInt32 = 500
-
-        func validate() throws {
-            guard (1...10_000).contains(limit) else { throw ValidationError("--limit is from 1 to 10000") }
-            if let after, after < 0 { throw ValidationError("--after is a sequence number") }
-        }
-
-        func run() throws {
-            var connection = try shared.connect()
-            let records = try shared.ask(&connection, "audit", [("after", after.map { .integer($0) }), ("limit", .integer(limit))])
-            guard follow else {
-                let table = TextTable(records.arrayValue ?? [], Self.columns)
-                return shared.output.show(records, table: table, ifEmpty: "There are no records.")
-            }
-            var last = try print(records.arrayValue ?? []) ?? after ?? 0
-            while true {
-                usleep(Self.pollMilliseconds * 1000)
-                let more = try shared.ask(&connection, "audit", [("after", .integer(last)), ("limit", .integer(1000))])
-                last = try print(more.arrayValue ?? []) ?? last
-            }
-        }
-
-        /// One record a line, so that a pipe can be read as it grows.
-        private func print(_ records: [JSON]) throws -> Int64? {
-            for record in records {
-                let parts = ["sequence", "time", "identity", "task"].map { record.text($0) } + [Self.what(record, ["target", "detail"])]
-                shared.output.show(record, text: parts.filter { !$0.isEmpty }.map(TextWidth.printable).joined(separator: "  "))
-            }
-            return records.last?["sequence"]?.integerValue
-        }
-
-        private static let columns = [
-            JSONColumn("NO", "sequence", isNumber: true), JSONColumn("TIME", "time"),
-            JSONColumn("WHO", "identity", isProse: true, least: 7),
-            JSONColumn("TASK", "task"), JSONColumn("WHAT", isProse: true) { record in what(record, ["target", "detail"]) },
-        ]
-
-        /// How it went, where that was not well, and the members that say more.
-        private static func what(_ record: JSON, _ members: [String]) -> String {
-            let outcome = record.text("outcome")
-            let parts = (outcome == "done" ? [] : [outcome]) + members.map { record.text($0) }
-            return parts.filter { !$0.isEmpty }.joined(separator: ": ")
-        }
-    }
-
-    struct Verify: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Checks the chain of hashes; names the first record that is bad.")
-        @OptionGroup var shared: SharedOptions
-
-        func run() throws {
-            let verdict = try shared.ask("verify_audit", timeout: .seconds(3600))
-            if verdict["good"]?.boolValue == true {
-                return shared.output.show(verdict, text: "The audit log is whole: \(verdict.text("verified")) records.")
-            }
-            if shared.json { shared.output.show(verdict, text: "") }
-            throw CommandError(
-                .refused,
-                "the audit log is not whole: record \(verdict.text("first_bad")): \(verdict.text("fault")); "
-                    + "\(verdict.text("verified")) before it are good; see: "
-                    + shared.command("audit show --after \(max(0, (verdict["first_bad"]?.integerValue ?? 1) - 2))"))
         }
     }
 }

@@ -173,6 +173,10 @@ package struct StatusReport: Sendable {
                 "SEED EXPOSED: it came in clear over a network at \(time); whoever listened there can make the CA's key: plan a new CA, and use tokens"
             )
         }
+        if let fault = core["audit"]?["fault"]?.stringValue {
+            warnings.append(
+                "AUDIT FAULT \(fault): \(command("audit verify")), then \(command("audit acknowledge --reason TEXT"))")
+        }
         if core["publication"]?.stringValue == nil {
             warnings.append("publication.base_url is not set: certificates carry no address of CRL and OCSP")
         }

@@ -119,6 +119,11 @@ private struct FailingWriter: StoreWriter {
     }
     func auditRecords(after: Int64, limit: Int) throws -> [AuditRecord] { try self.inner.auditRecords(after: after, limit: limit) }
     func lastAuditRecord() throws -> AuditRecord? { try self.inner.lastAuditRecord() }
+    func auditCheckpoints(after number: Int64, limit: Int) throws -> [AuditCheckpoint] {
+        try self.inner.auditCheckpoints(after: number, limit: limit)
+    }
+    func lastAuditCheckpoint() throws -> AuditCheckpoint? { try self.inner.lastAuditCheckpoint() }
+    func append(_ checkpoint: AuditCheckpoint) throws { try self.inner.append(checkpoint) }
     var changeCount: Int { self.inner.changeCount }
     func insert(_ certificate: CertificateRecord, commonNameHash: Int64) throws {
         try self.inner.insert(certificate, commonNameHash: commonNameHash)
@@ -310,18 +315,44 @@ struct AuditTests {
         #expect(verdict.firstBad == nil && verdict.verified == 2)
     }
 
+    @Test("a revocation whose record cannot be written is undone whole, and is done when it can be")
+    func revocationWithoutRecord() throws {
+        let holder = Mutex<FailingStore?>(nil)
+        let test = try TestAuthority { inner in
+            let store = FailingStore(inner)
+            holder.withLock { $0 = store }
+            return store
+        }
+        let store = try #require(holder.withLock { $0 })
+        try test.addNode("ra1", at: "127.0.0.1")
+        let record = try test.sign(try TestAuthority.csr("/CN=a.example"))
+        let before = test.authority.state
+        store.failAudit(about: "")
+        #expect(refusal { try test.revoke(.serial(record.serial), reason: .keyCompromise) }.code == .storage)
+        #expect(refusal { try test.commit("remove_node") { try $0.removeNode(commonName: "ra1") } }.code == .storage)
+        #expect(try test.revocation(record.serial) == nil)
+        #expect(try store.read { try $0.setting(.eventSequence) } == nil)
+        #expect(test.authority.state.auditSequence == before.auditSequence && test.authority.state.eventSequence == 0)
+        #expect(test.authority.state.node(commonName: "ra1") != nil)
+        store.failAudit(about: nil)
+        try test.revoke(.serial(record.serial), reason: .keyCompromise)
+        #expect(try test.revocation(record.serial)?.reason == .keyCompromise)
+        #expect(try test.authority.verifyAudit().fault == nil)
+    }
+
     @Test("what a client writes can neither break a line nor fill the disk nor break the chain")
     func hostileText() throws {
-        let test = try TestAuthority()
-        try test.addNode("ra1", at: "127.0.0.1")
         for text in ["a\u{0}b", "a\nb", "\u{9b}31m", "\u{202e}x", String(repeating: "x", count: 1 << 20)] {
+            // Each as the first of its kind: repeats are only counted.
+            let test = try TestAuthority()
+            try test.addNode("ra1", at: "127.0.0.1")
             #expect(refusal { try test.revoke(.commonName(text), by: TestAuthority.front("127.0.0.1")) }.code == .certificateNotFound)
             let last = try #require(try test.store.read { try $0.lastAuditRecord() })
             #expect(last.outcome == .refused)
             #expect(last.detail.utf8.count < 4_096)
             #expect(!last.detail.unicodeScalars.contains { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) || $0.value == 0x202e })
+            #expect(try test.store.read { try $0.verifyAudit() }.firstBad == nil)
         }
-        #expect(try test.store.read { try $0.verifyAudit() }.firstBad == nil)
     }
 
     @Test("the chain is SHA-256 over the record before and every field: any change is seen")

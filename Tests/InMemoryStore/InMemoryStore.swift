@@ -13,6 +13,11 @@ public final class InMemoryStore: Store {
 
     public init() {}
 
+    /// What somebody does to the audit log who can write to the store's file.
+    public func tamper(_ body: (_ records: inout [AuditRecord], _ checkpoints: inout [AuditCheckpoint]) -> Void) {
+        self.contents.withLock { body(&$0.audit, &$0.auditCheckpoints) }
+    }
+
     public func read<Result>(_ body: (any StoreReader) throws -> Result) throws -> Result {
         let transaction = Transaction(self.contents.withLock { $0 })
         return try body(transaction)
@@ -61,6 +66,7 @@ struct Contents: Sendable {
     var orders: [AcmeKey: AcmeOrder] = [:]
     var authorizations: [AcmeKey: AcmeAuthorization] = [:]
     var audit: [AuditRecord] = []
+    var auditCheckpoints: [AuditCheckpoint] = []
     var changes = 0
 }
 
@@ -248,6 +254,18 @@ final class Transaction: StoreWriter {
     func append(_ record: AuditRecord) throws {
         guard record.sequence > self.contents.audit.last?.sequence ?? 0 else { throw Self.conflict("audit sequence number") }
         self.contents.audit.append(record)
+        self.contents.changes += 1
+    }
+
+    func auditCheckpoints(after number: Int64, limit: Int) throws -> [AuditCheckpoint] {
+        Array(self.contents.auditCheckpoints.lazy.filter { $0.number > number }.prefix(limit))
+    }
+
+    func lastAuditCheckpoint() throws -> AuditCheckpoint? { self.contents.auditCheckpoints.last }
+
+    func append(_ checkpoint: AuditCheckpoint) throws {
+        guard checkpoint.number > self.contents.auditCheckpoints.last?.number ?? 0 else { throw Self.conflict("audit checkpoint number") }
+        self.contents.auditCheckpoints.append(checkpoint)
         self.contents.changes += 1
     }
 

@@ -56,6 +56,8 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
                 #expect(try reader.tokens().isEmpty)
                 #expect(try reader.lastAuditRecord() == nil)
                 #expect(try reader.auditRecords(after: 0, limit: 5).isEmpty)
+                #expect(try reader.lastAuditCheckpoint() == nil)
+                #expect(try reader.auditCheckpoints(after: 0, limit: 5).isEmpty)
                 for name in StoreSetting.allCases { #expect(try reader.setting(name) == nil) }
             }
         },
@@ -330,6 +332,20 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
                 #expect(verdict.verified == 5 && verdict.firstBad == nil && verdict.fault == nil)
             }
             #expect(throws: (any Error).self) { try store.write { try $0.append(kept[4]) } }
+        },
+        StoreContract("audit checkpoints come back in order, in pages, unchanged; a number is given once") { store throws in
+            let checkpoints = (1...5 as ClosedRange<Int64>).map { number in
+                AuditCheckpoint(
+                    number: number, sequence: number * 10, time: UnixTime(-number), head: [UInt8](repeating: UInt8(number), count: 32),
+                    previous: [UInt8](repeating: 0xff, count: 32), signature: [UInt8](repeating: 0, count: 64))
+            }
+            try store.write { writer in for checkpoint in checkpoints { try writer.append(checkpoint) } }
+            try store.read { reader throws in
+                #expect(try reader.auditCheckpoints(after: 0, limit: 100) == checkpoints)
+                #expect(try reader.auditCheckpoints(after: 2, limit: 2) == Array(checkpoints[2...3]))
+                #expect(try reader.lastAuditCheckpoint() == checkpoints.last)
+            }
+            #expect(throws: (any Error).self) { try store.write { try $0.append(checkpoints[4]) } }
         },
     ]
 }

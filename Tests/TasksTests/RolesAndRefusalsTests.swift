@@ -56,6 +56,8 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("rebind_node", .local, changes: true, "cn", on: [.admin]), .init("renew_node", .local, changes: true, "cn", on: [.admin]),
         .init("remove_node", .local, changes: true, "cn", on: [.admin]), .init("audit", .local, on: [.admin]),
         .init("verify_audit", .local, on: [.admin]),
+        .init("compare_checkpoints", .local, "checkpoints", on: [.admin]), .init("audit_checkpoint", .local, on: [.admin]),
+        .init("acknowledge_audit", .local, changes: true, "reason", on: [.admin]),
         .init("show_crl", .local, on: [.admin]),
         .init("accept_clock", .local, changes: true, on: [.admin]),
         .init("metrics", .local, on: [.admin]), .init("doctor", .local, on: [.admin]),
@@ -67,7 +69,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         "account_id": "a", "jwk": [:], "order_id": "o",
         "identifiers": ["a.example"], "auth_id": "z", "identifier_type": "dns", "identifier_value": "a.example", "cert_id": "1",
         "certificate": "x", "id": "x",
-        "address": "127.0.0.77",
+        "address": "127.0.0.77", "checkpoints": ["x"], "reason": "x",
     ]
 }
 
@@ -162,7 +164,9 @@ struct ParameterTests {
         for name in task.required {
             for empty in [nil, JSON.null, ""] as [JSON?] {
                 // An empty value of a parameter that is no text is wrong rather than missing.
-                if empty == "", ["jwk", "identifiers"].contains(name) || (name == "profile" && task.name != "get_profile") { continue }
+                if empty == "", ["jwk", "identifiers", "checkpoints"].contains(name) || (name == "profile" && task.name != "get_profile") {
+                    continue
+                }
                 var members: [JSON.Member] = task.required.filter { $0 != name }.map { .init($0, Documented.values[$0] ?? "x") }
                 if let empty { members.append(.init(name, empty)) }
                 #expect(bench.refusal(task.name, .object(members), by: self.caller(task)) == "Missing \(name) parameter")

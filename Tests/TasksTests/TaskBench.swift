@@ -22,6 +22,9 @@ final class FakeSeeds: SeedChecks {
     static let seed = "correct horse battery staple"
     private let guesses = Mutex(0)
     private let made = Mutex(0)
+    private let callers = Mutex<[Caller]>([])
+    /// Who sent the right seed.
+    var rightFrom: [Caller] { self.callers.withLock { $0 } }
     var checks: Int { self.guesses.withLock { $0 } }
 
     func isToken(_ text: String) -> Bool { text.hasPrefix("upkireg_") }
@@ -30,6 +33,7 @@ final class FakeSeeds: SeedChecks {
     }
     func verify(seed: String, caller: Caller) throws -> Bool {
         self.guesses.withLock { $0 += 1 }
+        if seed == Self.seed { self.callers.withLock { $0.append(caller) } }
         return seed == Self.seed
     }
     func standingToken(number: Int, seed: String?) throws -> String {

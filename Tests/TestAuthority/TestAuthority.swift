@@ -78,6 +78,19 @@ public final class RememberedFolders: FileJournal {
     }
 }
 
+/// An audit key made in memory, that remembers the checkpoints which became durable.
+public final class RememberedCheckpoints: AuditSigner {
+    private let key = Curve25519.Signing.PrivateKey()
+    private let heard = Mutex<[AuditCheckpoint]>([])
+
+    public init() {}
+
+    public var announced: [AuditCheckpoint] { self.heard.withLock { $0 } }
+    public var publicKey: [UInt8] { Array(self.key.publicKey.rawRepresentation) }
+    public func sign(_ message: [UInt8]) throws -> [UInt8] { Array(try self.key.signature(for: message)) }
+    public func announce(_ checkpoint: AuditCheckpoint) { self.heard.withLock { $0.append(checkpoint) } }
+}
+
 /// An authority with everything around it.
 public struct TestAuthority: Sendable {
     /// 2026-11-23T12:00:00Z.
@@ -88,6 +101,7 @@ public struct TestAuthority: Sendable {
     public let folders: RememberedFolders
     public let authority: Authority
     public let caKey: P256.Signing.PrivateKey
+    public let audit: RememberedCheckpoints
 
     /// - Parameters:
     ///   - days: the CA certificate's life.
@@ -109,6 +123,8 @@ public struct TestAuthority: Sendable {
         }
         try inner.write { try $0.set(.authorityFingerprint, issuer.fingerprint) }
         let folders = RememberedFolders()
+        let audit = RememberedCheckpoints()
+        self.audit = audit
         self.clock = clock
         self.store = wrapping(inner)
         self.folders = folders
@@ -117,7 +133,7 @@ public struct TestAuthority: Sendable {
             issuer: issuer, store: self.store, rules: rules,
             profiles: CertificateProfile.builtIns(baseSubject: [.init(.country, "FR"), .init(.organization, "Test")]) + extra, clock: clock,
             random: random,
-            files: folders)
+            files: folders, auditSigner: audit)
     }
 
     /// The authority as a restart finds it.
@@ -125,7 +141,7 @@ public struct TestAuthority: Sendable {
         try Authority(
             issuer: self.authority.issuer, store: self.store, rules: rules, profiles: Array(self.authority.state.profiles.values),
             clock: self.clock,
-            random: RepeatableRandom(), files: self.folders)
+            random: RepeatableRandom(), files: self.folders, auditSigner: self.audit)
     }
 
     // MARK: Callers

@@ -73,7 +73,8 @@ final class AuditKeeper: Sendable {
 
     private func say(_ result: Result<JSON, any Error>) {
         guard case .failure(let error) = result else { return }
-        self.log.warning("the audit log could not be signed, or what was counted not be written; trying again", metadata: ["cause": "\(error)"])
+        self.log.warning(
+            "the audit log could not be signed, or what was counted not be written; trying again", metadata: ["cause": "\(error)"])
     }
 
     /// Writes what is counted and makes the last checkpoint; to be called when no more requests come, while the writer still runs.
@@ -82,7 +83,8 @@ final class AuditKeeper: Sendable {
             _ = try self.processing.commitAndWait(self.counts)
             _ = try self.processing.commitAndWait(self.checkpoint)
         } catch {
-            self.log.error("the last checkpoint of the audit log could not be made; the next start does it", metadata: ["cause": "\(error)"])
+            self.log.error(
+                "the last checkpoint of the audit log could not be made; the next start does it", metadata: ["cause": "\(error)"])
         }
     }
 

@@ -36,6 +36,8 @@ extension IntegrationTests {
                 #expect(try ca.ctl(["cert", "issue", "kept.example.com"]).code == 0)
                 let exported = try ca.ctl(["cert", "export", "kept.example.com"])
                 #expect(exported.code == 0 && exported.output.contains("PRIVATE KEY"), "\(exported.errors)")
+                let doctor = try ca.ctl(["doctor"])
+                #expect(!doctor.output.contains("mode ") && !doctor.output.contains("belongs to"), "\(doctor.output)\(doctor.errors)")
                 for program in ["front", "serve"] { try ca.killAndWait(program) }
                 #expect(try ca.data("get_ca").stringValue?.contains("BEGIN CERTIFICATE") == true)
                 // Nothing of the data directory became root's, who is the operator here.

@@ -15,7 +15,7 @@ public enum SignatureVerification {
     public static func isValid(
         _ signature: ArraySlice<UInt8>, over message: ArraySlice<UInt8>, algorithm: ASN1ObjectIdentifier, by certificate: Certificate
     ) throws -> Bool {
-        guard let digest = self.digests[algorithm] else {
+        guard let known = self.algorithms[algorithm] else {
             throw KeyError(.unsupportedAlgorithm, "The signature algorithm \(algorithm) is not known")
         }
         var serializer = DER.Serializer()
@@ -30,8 +30,10 @@ public enum SignatureVerification {
         defer { EVP_MD_CTX_free(context) }
         // What a wrong signature leaves there is nobody's error.
         defer { ERR_clear_error() }
-        // Refused where key and algorithm do not go together: then the key made no such signature.
-        guard EVP_DigestVerifyInit_ex(context, nil, digest, nil, nil, pointer, nil) == 1 else { return false }
+        // A key of another kind made no such signature.
+        guard EVP_PKEY_is_a(pointer, known.key) == 1,
+            EVP_DigestVerifyInit_ex(context, nil, known.digest, nil, nil, pointer, nil) == 1
+        else { return false }
         return signature.withUnsafeBufferPointer { signature in
             message.withUnsafeBufferPointer { message in
                 EVP_DigestVerify(context, signature.baseAddress, signature.count, message.baseAddress, message.count) == 1
@@ -40,9 +42,10 @@ public enum SignatureVerification {
     }
 
     /// RFC 5758 3.2, RFC 4055 5, RFC 8410 3; Ed25519 has no digest of its own.
-    private static let digests: [ASN1ObjectIdentifier: String?] = [
-        [1, 2, 840, 10045, 4, 3, 2]: "SHA256", [1, 2, 840, 10045, 4, 3, 3]: "SHA384", [1, 2, 840, 10045, 4, 3, 4]: "SHA512",
-        [1, 2, 840, 113549, 1, 1, 11]: "SHA256", [1, 2, 840, 113549, 1, 1, 12]: "SHA384", [1, 2, 840, 113549, 1, 1, 13]: "SHA512",
-        [1, 3, 101, 112]: nil,
+    private static let algorithms: [ASN1ObjectIdentifier: (key: String, digest: String?)] = [
+        [1, 2, 840, 10045, 4, 3, 2]: ("EC", "SHA256"), [1, 2, 840, 10045, 4, 3, 3]: ("EC", "SHA384"),
+        [1, 2, 840, 10045, 4, 3, 4]: ("EC", "SHA512"), [1, 2, 840, 113549, 1, 1, 11]: ("RSA", "SHA256"),
+        [1, 2, 840, 113549, 1, 1, 12]: ("RSA", "SHA384"), [1, 2, 840, 113549, 1, 1, 13]: ("RSA", "SHA512"),
+        [1, 3, 101, 112]: ("ED25519", nil),
     ]
 }

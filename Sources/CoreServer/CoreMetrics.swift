@@ -26,6 +26,7 @@ extension CoreOperations {
         let depths: [(String, Int)] = [
             ("work", processing.work.count), ("changes", processing.changes.count),
             ("key_jobs", processing.jobs[.keyMaker]?.count ?? 0), ("publisher_jobs", processing.jobs[.publisher]?.count ?? 0),
+            ("list_jobs", processing.jobs[.lister]?.count ?? 0),
             ("outbox", processing.outbox.count),
         ]
         text.gauge(
@@ -88,6 +89,13 @@ extension CoreOperations {
         if stat(self.opened.directory.database, &status) == 0 {
             text.gauge("upki_ca_store_bytes", "Size of the store's file.", Optional(Int64(status.st_size)))
         }
+        text.gauge(
+            "upki_ca_reserve_in_use", "1 while the disk is full and only revocations are taken.",
+            Optional(self.opened.store.isShortOfSpace ? 1 : 0))
+        text.gauge("upki_ca_store_damaged", "1 after a damaged page was met.", Optional(self.opened.store.isDamaged ? 1 : 0))
+        text.gauge(
+            "upki_ca_clock_behind_seconds", "Seconds that the clock stands before the last audit record.",
+            Optional(self.opened.authority.secondsBehind))
         let disks = [("data", DiskSpace(self.opened.directory.path)), ("run", DiskSpace(self.runDirectory))]
         let known = disks.compactMap { name, disk in disk.map { (name, $0) } }
         text.gauge(

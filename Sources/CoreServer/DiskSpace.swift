@@ -4,15 +4,15 @@ import Glibc
 import UPKIProtocol
 
 /// The file system behind a folder.
-struct DiskSpace: Sendable {
-    let path: String
-    let freeBytes: UInt64
-    let totalBytes: UInt64
-    let freeInodes: UInt64
+package struct DiskSpace: Sendable, Equatable {
+    package let path: String
+    package let freeBytes: UInt64
+    package let totalBytes: UInt64
+    package let freeInodes: UInt64
     /// 0 where the file system makes inodes as it needs them.
-    let totalInodes: UInt64
+    package let totalInodes: UInt64
 
-    enum Level: Sendable { case enough, low, critical }
+    package enum Level: Sendable { case enough, low, critical }
 
     /// Below this a day of issuing may be too much: a million certificates take about 2 GB.
     private static let lowBytes: UInt64 = 512 << 20
@@ -22,7 +22,7 @@ struct DiskSpace: Sendable {
     private static let criticalInodes: UInt64 = 100
 
     /// nil where the folder cannot be asked.
-    init?(_ path: String) {
+    package init?(_ path: String) {
         var status = statvfs()
         guard statvfs(path, &status) == 0 else { return nil }
         let block = UInt64(status.f_frsize)
@@ -32,7 +32,7 @@ struct DiskSpace: Sendable {
             totalInodes: UInt64(status.f_files))
     }
 
-    init(path: String, freeBytes: UInt64, totalBytes: UInt64, freeInodes: UInt64, totalInodes: UInt64) {
+    package init(path: String, freeBytes: UInt64, totalBytes: UInt64, freeInodes: UInt64, totalInodes: UInt64) {
         self.path = path
         self.freeBytes = freeBytes
         self.totalBytes = totalBytes
@@ -41,7 +41,7 @@ struct DiskSpace: Sendable {
     }
 
     /// A small file system, such as the one of sockets, is not low for being small.
-    var level: Level {
+    package var level: Level {
         if self.freeBytes < min(Self.criticalBytes, self.totalBytes / 50) { return .critical }
         if self.totalInodes > 0, self.freeInodes < min(Self.criticalInodes, self.totalInodes / 50) { return .critical }
         if self.freeBytes < min(Self.lowBytes, self.totalBytes / 10) { return .low }

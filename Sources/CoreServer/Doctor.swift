@@ -128,7 +128,7 @@ public final class Doctor: Sendable {
 
     private func clockCheck() throws -> DoctorFinding {
         let now = self.clock.now
-        let remedy = "set the clock (timedatectl set-ntp true), then look again"
+        let remedy = "set the clock (timedatectl set-ntp true), or, where it is right: ca-ctl clock accept"
         let list = self.publishedFacts()
         // Without a store the CRL and the files still tell.
         let last = (try? self.store().read { try $0.lastAuditRecord() }) ?? nil

@@ -66,7 +66,7 @@ extension Doctor {
 /// Collects what others may do that they should not.
 private struct PermissionAudit {
     let owner: uid_t
-    /// The run directory, which may lie within the data directory and has rules of its own.
+    /// The run directory, which may lie within the data directory, deeper or not, and has rules of its own.
     let skips: String
     private(set) var faults = FaultList()
     private(set) var remedies: [String] = []
@@ -88,7 +88,7 @@ private struct PermissionAudit {
             self.remedies.append("run this as root or as the CA's user")
             return
         }
-        for entry in entries where entry.path != self.skips {
+        for entry in entries where entry.path != self.skips && !self.skips.hasPrefix(entry.path + "/") {
             self.count += 1
             let isPublic = isPublished || published.contains(entry.path)
             self.examine(entry, isPublic: isPublic)
@@ -222,6 +222,7 @@ extension Doctor {
         var paths: [String] = []
         let folders = [
             self.directory.path, self.directory.profiles, self.directory.nodes, self.directory.published, self.directory.path + "/db",
+            self.directory.pending,
         ]
         for folder in folders {
             for entry in Entry.list(folder) ?? [] {
@@ -252,7 +253,7 @@ extension Doctor {
                 guard let file = configuration.passwordFile else {
                     return DoctorFinding("configuration", .fail, "key_storage: encrypted without password_file", do: edit)
                 }
-                _ = try PrivateFile.read(file, limit: 1_025)
+                _ = try PublishedFile.read(file)
             }
             var warnings = configuration.warnings
             if configuration.seedInFile != nil { warnings.append("the seed stands in ca.config.yml: the next start takes it out") }

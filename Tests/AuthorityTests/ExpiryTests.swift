@@ -46,4 +46,47 @@ struct ExpiryTests {
         try test.standingToken("upkireg_x")
         #expect(Self.expiries(test).map(\.kind) == [.authority])
     }
+
+    @Test("a node is due 30 days before its certificate ends, and after that until it is removed")
+    func node() throws {
+        let test = try TestAuthority()
+        let token = try test.openRegistration()
+        _ = try test.register("ra1", from: "127.0.0.1", token: token)
+        let node = try #require(test.authority.state.node(commonName: "ra1"))
+        let end = try #require(node.notAfter)
+        func isDue(_ now: UnixTime) -> Bool? { Self.expiries(test, at: now).first { $0.kind == .node && $0.name == "ra1" }?.isDue }
+        #expect(isDue(end.advanced(byDays: -30)) == false)
+        #expect(isDue(end.advanced(byDays: -30).advanced(bySeconds: 1)) == true)
+        #expect(isDue(end.advanced(byDays: 400)) == true)
+        try test.commit("remove_node") { try $0.removeNode(commonName: "ra1") }
+        #expect(isDue(end) == nil)
+    }
+
+    @Test("a one-time token is due for its last quarter of an hour, and gone when it was used or has ended")
+    func token() throws {
+        let test = try TestAuthority()
+        let token = try test.openRegistration(seconds: 3_600)
+        let now = test.authority.clock.now
+        func isDue(_ seconds: Int64) -> Bool? {
+            Self.expiries(test, at: now.advanced(bySeconds: seconds)).first { $0.kind == .token }?.isDue
+        }
+        #expect(isDue(0) == false)
+        #expect(isDue(2_700) == false)
+        #expect(isDue(2_701) == true)
+        #expect(isDue(3_600) == nil)
+        _ = try test.register("ra1", from: "127.0.0.1", token: token)
+        #expect(isDue(0) == nil)
+    }
+
+    @Test("a registration window is due while it stays open for more than another day")
+    func window() throws {
+        let test = try TestAuthority()
+        _ = try test.openRegistration(seconds: 86_400)
+        func isDue() -> Bool? { Self.expiries(test).first { $0.kind == .window }?.isDue }
+        #expect(isDue() == false)
+        _ = try test.openRegistration(token: "upkireg_two", seconds: 86_401)
+        #expect(isDue() == true)
+        try test.commit("close_registration") { try $0.closeRegistration(reason: "closed") }
+        #expect(isDue() == nil)
+    }
 }

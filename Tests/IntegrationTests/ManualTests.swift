@@ -50,7 +50,8 @@ extension IntegrationTests {
                 guard subcommands.isEmpty else { return }
                 count += 1
                 #expect(page.contains(path.joined(separator: " ")), "\(path)")
-                for argument in command["arguments"]?.arrayValue ?? [] {
+                // Hidden ones are for tests.
+                for argument in command["arguments"]?.arrayValue ?? [] where argument["shouldDisplay"]?.boolValue != false {
                     for name in argument["names"]?.arrayValue ?? [] where name["kind"] == "long" {
                         #expect(page.contains("--\(name["name"]?.stringValue ?? "?")"), "\(path) \(name.text)")
                     }

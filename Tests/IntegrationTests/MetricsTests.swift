@@ -60,7 +60,7 @@ extension IntegrationTests {
                 let sum = try #require(value("upki_ca_request_seconds", "upki_ca_request_seconds_sum", timed))
                 #expect(sum > 0 && sum < 4 * 4)
 
-                for queue in ["work", "changes", "key_jobs", "publisher_jobs", "outbox"] {
+                for queue in ["work", "changes", "key_jobs", "publisher_jobs", "list_jobs", "outbox"] {
                     #expect(value("upki_ca_queue_depth", nil, ["queue": queue]) != nil, "\(queue)")
                 }
                 let commits = try #require(value("upki_ca_commits"))
@@ -82,6 +82,11 @@ extension IntegrationTests {
                     #expect(value("upki_ca_service_restarts", nil, ["service": service]) == 0)
                 }
                 #expect(value("upki_ca_up") == 1)
+                let page = try String(contentsOfFile: "\(Checkout.peers)/../../../docs/OPERATIONS.md", encoding: .utf8)
+                for family in families.objectValue ?? [] { #expect(page.contains("`\(family.name)"), "\(family.name) is not documented") }
+                for (name, level) in [("upki_ca_reserve_in_use", 0.0), ("upki_ca_store_damaged", 0), ("upki_ca_clock_behind_seconds", 0)] {
+                    #expect(value(name) == level, "\(name)")
+                }
 
                 // DESIGN: the CA for ten years, a CRL for seven days, an RA for a year, the window for a day.
                 let day = 86_400.0

@@ -16,7 +16,9 @@ struct Admins: ParsableCommand {
 
         func run() throws {
             let answer = try shared.ask("list_admins")
-            let names = (answer.arrayValue ?? []).map { TextWidth.printable(JSONText.plain($0)) }
+            let names = (answer.arrayValue ?? []).flatMap {
+                TextWrap.lines(TextWidth.printable(JSONText.plain($0)), width: shared.output.width)
+            }
             shared.output.show(answer, text: names.isEmpty ? "There are no admins; ca-ctl needs none." : names.joined(separator: "\n"))
         }
     }

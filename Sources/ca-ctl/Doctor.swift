@@ -36,9 +36,8 @@ struct DoctorCommand: ParsableCommand {
             let checks = try shared.ask(&connection, "doctor").arrayValue ?? []
             var lines = [DoctorReport.Line("core", .ok, "runs and answers")]
             for check in checks {
-                let finding = try Progress.during("checking \(JSONText.plain(check))") {
-                    try shared.ask(&connection, "doctor", [("check", check)], timeout: .seconds(3600))
-                }
+                let finding = try shared.ask(
+                    &connection, "doctor", [("check", check)], timeout: .seconds(3600), doing: "checking \(JSONText.plain(check))")
                 lines.append(DoctorReport.Line(finding))
             }
             return lines

@@ -9,7 +9,7 @@ enum Progress {
     private static let patience: UInt64 = 1_000_000_000
 
     /// Runs `body`; after a second it says what is being done, and every second for how long.
-    static func during<Result>(_ what: String, _ body: () throws -> Result) rethrows -> Result {
+    static func during<Result, Failure: Error>(_ what: String, _ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         guard isatty(STDERR_FILENO) == 1, let done = try? Mailbox<Bool>() else { return try body() }
         let line = Line()
         let thread = try? OwnedThread(name: "progress") {
@@ -26,6 +26,12 @@ enum Progress {
             thread?.join()
         }
         return try body()
+    }
+
+    /// A line that stays, in the place of the one that does not.
+    static func complain(_ message: String) {
+        Line().clear()
+        Output.complain(message)
     }
 
     /// One line that is written over.

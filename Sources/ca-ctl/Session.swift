@@ -80,14 +80,24 @@ extension SharedOptions {
 
     /// Asks one task; absent parameters are left out.
     func ask(
-        _ connection: inout AdminConnection, _ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30)
+        _ connection: inout AdminConnection, _ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30),
+        doing what: String? = nil
     ) throws -> JSON {
+        let members = parameters.compactMap { name, value in value.map { JSON.Member(name, $0) } }
         do throws(AdminLinkError) {
-            return try connection.ask(task, parameters.compactMap { name, value in value.map { JSON.Member(name, $0) } }, timeout: timeout)
+            return try Progress.during(what ?? Self.words[task] ?? "waiting for the CA") { () throws(AdminLinkError) in
+                try connection.ask(task, members, timeout: timeout)
+            }
         } catch {
             throw commandError(error)
         }
     }
+
+    /// What the tasks that may take longer than a second do.
+    private static let words = [
+        "generate": "making the key", "generate_crl": "building the CRL", "verify_audit": "verifying the audit log",
+        "reload": "reading configuration and profiles",
+    ]
 
     /// The exit code and the line for what went wrong with ca-core.
     func commandError(_ error: AdminLinkError) -> CommandError {
@@ -107,7 +117,8 @@ extension SharedOptions {
     private func withRemedy(_ message: String) -> String {
         let remedies = [
             ("Certificate not found", "cert list"), ("Certificate already exists", "cert list"), ("Node is revoked", "cert list"),
-            ("Profile not found", "profile list"), ("Unknown task", "status"),
+            ("Profile not found", "profile list"), ("Unknown task", "status"), ("Storage error", "doctor"),
+            ("Internal error", "doctor"),
         ]
         guard !message.contains("ca-ctl "), let remedy = remedies.first(where: { message.hasPrefix($0.0) }) else { return message }
         return "\(message); see: \(command(remedy.1))"
@@ -115,7 +126,7 @@ extension SharedOptions {
 
     /// Runs ca-core for what needs a key, as the owner of the data directory; what it says meanwhile goes to standard error.
     /// - Returns: what it printed.
-    func runCore(_ run: CoreRun, progress: (String) -> Void = { Output.complain($0) }) throws -> [UInt8] {
+    func runCore(_ run: CoreRun, progress: (String) -> Void = { Progress.complain($0) }) throws -> [UInt8] {
         let identity = try run.dataDirectory.flatMap { try Separation.identity(on: $0, makes: run.arguments.first == "init") }
         do throws(AdminLinkError) {
             return try run.run(ProgramPaths.installed(), as: identity, progress: progress)
@@ -128,9 +139,11 @@ extension SharedOptions {
     func runCoreForJSON(_ run: CoreRun) throws -> JSON {
         var said: Set<String> = []
         func say(_ line: String) {
-            if said.insert(line).inserted { Output.complain(line) }
+            if said.insert(line).inserted { Progress.complain(line) }
         }
-        let output = try runCore(run, progress: say)
+        let output = try Progress.during(run.arguments[0] == "init" ? "making the CA" : "waiting for ca-core \(run.arguments[0])") {
+            try runCore(run, progress: say)
+        }
         let result: JSON
         do throws(JSONError) { result = try JSON(parsing: output) } catch {
             throw CommandError(.refused, "ca-core \(run.arguments[0]) printed no JSON: \(error.message)")

@@ -28,9 +28,13 @@ struct StatusCommand: ParsableCommand {
         let end = wait.map { SuspendingClock.now.advanced(by: .milliseconds(Int64($0 * 1000))) }
         var report = try gather()
         if let end {
-            while !report.isReady, !report.isHopeless, SuspendingClock.now < end {
-                usleep(Self.pollMicroseconds)
-                report = try gather()
+            report = try Progress.during("waiting until everything is ready") {
+                var report = report
+                while !report.isReady, !report.isHopeless, SuspendingClock.now < end {
+                    usleep(Self.pollMicroseconds)
+                    report = try gather()
+                }
+                return report
             }
         }
         if report.supervisor == nil, report.core == nil {

@@ -24,7 +24,7 @@ public enum AuditOffline {
         let lock = try DurableFile.lock(directory: directory.path)
         defer { withExtendedLifetime(lock) {} }
         let fingerprint = Issuer.fingerprint(of: try OpenedAuthority.readCertificate(directory))
-        let key = try AuditKey(fingerprint: fingerprint, publicKey: try AuditKeyFile(directory, log: nil).publicKey)
+        let key = try self.key(directory)
         let checkpoints = try files.map { try self.checkpoints(in: $0) }
         let store = try ReadOnlyStore(path: directory.database)
         let (owner, records) = try store.read { (try $0.setting(.authorityFingerprint), try $0.lastAuditRecord()?.sequence ?? 0) }
@@ -43,6 +43,13 @@ public enum AuditOffline {
             .init("walk", Describe.verdict(verdict, records: records)),
             .init("comparison", comparison.map { Describe.comparison($0, of: all.count) } ?? .null),
         ])
+    }
+
+    /// What the checkpoints of the CA in `directory` are checked with.
+    static func key(_ directory: DataDirectory) throws -> AuditKey {
+        try AuditKey(
+            fingerprint: Issuer.fingerprint(of: try OpenedAuthority.readCertificate(directory)),
+            publicKey: try AuditKeyFile(directory, log: nil).publicKey)
     }
 
     private static func checkpoints(in path: String) throws -> [AuditCheckpoint] {

@@ -146,7 +146,7 @@ public final class OpenedAuthority: Sendable {
     ///
     /// A fault of that log is recorded too, and stands until it is acknowledged; the CA starts all the same, since it must be able to revoke.
     func recordStart(_ log: Logger) throws {
-        let fault = try self.authority.auditFaultAtStart()
+        let fault = try self.auditFault()
         let profiles = self.authority.state.profiles.values.sorted { $0.name < $1.name }
         let digest = SHA256.hash(data: Array(profiles.map { "\($0.name)\n\(ProfileFile.render($0))" }.joined().utf8))
         let detail = "version \(CoreVersion.text), \(profiles.count) profiles with digest \(Hexadecimal.encode(digest.prefix(8)))"
@@ -163,6 +163,13 @@ public final class OpenedAuthority: Sendable {
         for result in report.results { _ = try result.get() }
         if let fault = self.authority.state.auditFault {
             log.error("AUDIT FAULT \(fault); see: ca-ctl audit verify, then: ca-ctl audit acknowledge --reason TEXT")
+        }
+    }
+
+    /// What is wrong with the end of the audit log; also that it cannot be read, which does not keep the CA from revoking.
+    private func auditFault() throws -> String? {
+        do { return try self.authority.auditFaultAtStart() } catch let error as AuthorityError where error.code == .storage {
+            return "the end of the log cannot be read: \(error.detail)"
         }
     }
 

@@ -54,6 +54,67 @@ public struct CRLNumber: DERImplicitlyTaggable, Hashable, Sendable {
     }
 }
 
+extension CRLNumber {
+    /// The number after this one; nil after the greatest that 20 octets hold.
+    public var successor: CRLNumber? {
+        var octets = Array(self.bytes)
+        for index in octets.indices.reversed() {
+            octets[index] &+= 1
+            if octets[index] != 0 {
+                return try? CRLNumber(bytes: octets)
+            }
+        }
+        return try? CRLNumber(bytes: [1] + octets)
+    }
+
+    /// The number with these decimal digits; nil for anything else, and above 20 octets.
+    public init?(decimal text: some StringProtocol) {
+        // 2^160 has 49 digits.
+        guard (1...49).contains(text.utf8.count) else {
+            return nil
+        }
+        var octets = [UInt8](repeating: 0, count: 21)
+        for digit in text.utf8 {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else {
+                return nil
+            }
+            var carry = Int(digit - UInt8(ascii: "0"))
+            for index in octets.indices.reversed() {
+                let value = Int(octets[index]) * 10 + carry
+                octets[index] = UInt8(truncatingIfNeeded: value)
+                carry = value >> 8
+            }
+        }
+        try? self.init(bytes: octets)
+    }
+
+    /// The number in decimal digits.
+    public var decimal: String {
+        var octets = Array(self.bytes)
+        var digits: [UInt8] = []
+        while let first = octets.firstIndex(where: { $0 != 0 }) {
+            var remainder = 0
+            for index in octets.indices[first...] {
+                let value = remainder << 8 | Int(octets[index])
+                octets[index] = UInt8(value / 10)
+                remainder = value % 10
+            }
+            digits.append(UInt8(ascii: "0") + UInt8(remainder))
+        }
+        return digits.isEmpty ? "0" : String(decoding: digits.reversed(), as: UTF8.self)
+    }
+}
+
+extension CRLNumber: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: UInt64) {
+        self.init(value)
+    }
+}
+
+extension CRLNumber: CustomStringConvertible {
+    public var description: String { self.decimal }
+}
+
 extension CRLNumber: Comparable {
     public static func < (lhs: CRLNumber, rhs: CRLNumber) -> Bool {
         guard lhs.bytes.count == rhs.bytes.count else {

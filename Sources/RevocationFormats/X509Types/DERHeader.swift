@@ -67,6 +67,21 @@ struct DERCursor: Sendable {
     /// The next member, of any type.
     mutating func next() throws -> Member {
         let bytes = self.remaining
+        let header = try Self.header(bytes)
+        let contentStart = bytes.startIndex + header.byteCount
+        guard header.contentByteCount <= bytes.endIndex - contentStart else {
+            throw RevocationFormatsError(.malformed, "the bytes end within a value")
+        }
+        let contentEnd = contentStart + header.contentByteCount
+        self.remaining = bytes[contentEnd...]
+        return Member(tag: header.tag, content: bytes[contentStart..<contentEnd], encoded: bytes[bytes.startIndex..<contentEnd])
+    }
+
+    /// How many bytes ``header(_:)`` reads at most.
+    static let longestHeader = 9
+
+    /// The identifier and length octets that `bytes` begin with; what follows them need not be there.
+    static func header(_ bytes: ArraySlice<UInt8>) throws -> (tag: UInt8, byteCount: Int, contentByteCount: Int) {
         let end = bytes.endIndex
         var index = bytes.startIndex
         guard bytes.count >= 2 else {
@@ -95,12 +110,7 @@ struct DERCursor: Sendable {
                 throw RevocationFormatsError(.malformed, "a length is not encoded in the fewest octets")
             }
         }
-        guard length <= end - index else {
-            throw RevocationFormatsError(.malformed, "the bytes end within a value")
-        }
-        let contentEnd = index + length
-        self.remaining = bytes[contentEnd...]
-        return Member(tag: tag, content: bytes[index..<contentEnd], encoded: bytes[bytes.startIndex..<contentEnd])
+        return (tag, index - bytes.startIndex, length)
     }
 
     /// The next member's bytes, of any type, for SwiftASN1: at most ``partByteLimit`` of them.

@@ -18,12 +18,18 @@ public struct ImportedAuthority: Sendable {
     /// `openssl req -x509` makes such ones.
     ///
     /// - Parameters:
-    ///   - keyPEM: PKCS#8 (plain or encrypted), PKCS#1 or SEC 1; the caller wipes it.
+    ///   - keyPEM: PKCS#8 (plain or encrypted), PKCS#1 or SEC 1 without the encryption of the old PEM form; the caller wipes it.
     ///   - certificatePEM: the CA's certificate first, its chain after it.
     ///   - password: of the key, where it is encrypted; the caller wipes it.
     ///   - now: seconds since 1970.
     /// - Throws: ``KeyError``, whose code and message name the reason.
     public static func check(keyPEM: [UInt8], certificatePEM: [UInt8], password: [UInt8]?, now: Int64) throws -> ImportedAuthority {
+        guard !Self.hasOldEncryption(keyPEM) else {
+            throw KeyError(
+                .weakEncryption,
+                "The CA key is encrypted in the old PEM form, which one round of MD5 protects; convert it and import NEW.key: "
+                    + "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.key -out NEW.key")
+        }
         let key = try CAKey(pem: keyPEM, password: password)
         guard key.type != nil else {
             let allowed = KeyType.allCases.map(\.rawValue).joined(separator: ", ")
@@ -48,6 +54,13 @@ public struct ImportedAuthority: Sendable {
         try checkAuthority(certificate)
         try checkTimes(certificate, now: now)
         return ImportedAuthority(key: key, certificate: certificate, certificateDER: certificateDER, chainDER: Array(documents.dropFirst()))
+    }
+
+    /// Whether the PEM carries the header of RFC 1421 that says so (`Proc-Type: 4,ENCRYPTED`).
+    private static func hasOldEncryption(_ pem: [UInt8]) -> Bool {
+        pem.split(separator: UInt8(ascii: "\n")).contains {
+            $0.starts(with: "Proc-Type:".utf8) && $0.dropFirst(10).contains(UInt8(ascii: "E"))
+        }
     }
 
     private static func certificates(_ pem: [UInt8]) throws -> [[UInt8]] {

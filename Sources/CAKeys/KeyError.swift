@@ -17,6 +17,8 @@ public struct KeyError: Error, Equatable, CustomStringConvertible, Sendable {
         case passwordNeeded
         /// The key is encrypted with another password.
         case wrongPassword
+        /// The key is encrypted in the old PEM form, whose one round of MD5 protects nothing.
+        case weakEncryption
         /// A password that cannot be used.
         case invalidPassword
         /// The key's kind, curve or size is not allowed for its purpose.

@@ -24,6 +24,26 @@ public enum PrivateFile {
         try checkOwnerAndMode(status, path, remedyMode: "600")
         return try file.readAll(limit: limit, path)
     }
+
+    /// Reads a file that a service manager handed to this process (systemd.exec(5), "CREDENTIALS"): it belongs to root or to the user of
+    /// this process, and others have no right on it. systemd lets a service's user in by an access control list, which shows as a right
+    /// of the group.
+    ///
+    /// - Parameter limit: the most bytes accepted.
+    /// - Throws: ``DurableFileError``, as ``read(_:limit:)``.
+    public static func readCredential(_ path: String, limit: Int = 1 << 20) throws(DurableFileError) -> [UInt8] {
+        let file = try FileDescriptor(path, O_RDONLY | O_NONBLOCK)
+        let status = try file.status(path)
+        guard status.st_mode & S_IFMT == S_IFREG else { throw DurableFileError(.wrongKind, "\(path) is not a regular file") }
+        guard status.st_uid == 0 || status.st_uid == geteuid() else {
+            throw DurableFileError(.foreignOwner, "\(path) belongs to uid \(status.st_uid), which is neither root nor this service's user")
+        }
+        guard status.st_mode & 0o027 == 0 else {
+            let mode = String(status.st_mode & 0o7777, radix: 8)
+            throw DurableFileError(.openToOthers, "\(path) has mode \(mode), others can reach it: chmod 400 '\(path)'")
+        }
+        return try file.readAll(limit: limit, path)
+    }
 }
 
 /// Folders with mode 0700.

@@ -65,6 +65,51 @@ import Testing
         }
     }
 
+    @Test(
+        "keys in PKCS#1, SEC 1 and every modern encryption of PKCS#8 are taken over",
+        arguments: [
+            ("rsa -in plain.pem -traditional", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", "BEGIN RSA PRIVATE KEY"),
+            ("ec -in plain.pem", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384", "BEGIN EC PRIVATE KEY"),
+            (
+                "pkcs8 -topk8 -in plain.pem -v2 aes-128-cbc -passout pass:secret", "genpkey -algorithm ED25519",
+                "BEGIN ENCRYPTED PRIVATE KEY"
+            ),
+            (
+                "pkcs8 -topk8 -in plain.pem -scrypt -passout pass:secret", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+                "BEGIN ENCRYPTED PRIVATE KEY"
+            ),
+        ])
+    func forms(_ command: String, _ key: String, _ label: String) throws {
+        try importing(key: key)
+        try workshop.openssl("\(command) -out other.pem")
+        let pem = try workshop.read("other.pem")
+        #expect(String(decoding: pem, as: UTF8.self).contains(label))
+        let authority = try ImportedAuthority.check(
+            keyPEM: pem, certificatePEM: workshop.read("ca.pem"), password: Array("secret".utf8), now: now)
+        #expect(try workshop.openssl("pkey -in plain.pem -pubout -outform DER") == authority.key.subjectPublicKeyInfoDER)
+    }
+
+    @Test(
+        "a key in the encryption of the old PEM form is refused, whatever the password, with the command that converts it",
+        arguments: ["ec -in plain.pem -aes256", "pkey -in plain.pem -des3 -traditional"])
+    func oldEncryption(_ command: String) throws {
+        try importing()
+        try workshop.openssl("\(command) -passout pass:secret -out old.pem")
+        for password in ["secret", "other", nil] {
+            let error = try refusal {
+                _ = try ImportedAuthority.check(
+                    keyPEM: workshop.read("old.pem"), certificatePEM: workshop.read("ca.pem"), password: password.map { Array($0.utf8) },
+                    now: now)
+            }
+            #expect(
+                error.code == .weakEncryption && error.message.contains("openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.key -out NEW.key"))
+        }
+        // The command of the message does what it says.
+        try workshop.openssl("pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out new.pem -passin pass:secret -passout pass:secret")
+        _ = try ImportedAuthority.check(
+            keyPEM: workshop.read("new.pem"), certificatePEM: workshop.read("ca.pem"), password: Array("secret".utf8), now: now)
+    }
+
     @Test("the chain after the CA certificate is kept in its order")
     func chain() throws {
         try importing(subject: "/CN=Root")

@@ -91,6 +91,24 @@ import Testing
         #expect(try PrivateFile.read(path("ca.key")) == Array("key".utf8))
     }
 
+    @Test(
+        "a credential may be readable for a group, as systemd's access control lists show themselves, but for nobody else",
+        arguments: [(0o400, true), (0o440, true), (0o600, true), (0o444, false), (0o460, false), (0o604, false), (0o401, false)])
+    func credential(mode: Int, isAccepted: Bool) throws {
+        let file = path("seed")
+        try Data("seed".utf8).write(to: URL(fileURLWithPath: file))
+        #expect(chmod(file, mode_t(mode)) == 0)
+        if isAccepted {
+            #expect(try PrivateFile.readCredential(file) == Array("seed".utf8))
+        } else {
+            #expect(throws: DurableFileError(.openToOthers, "")) { try PrivateFile.readCredential(file) }
+        }
+        #expect(throws: DurableFileError(.tooLarge, "")) {
+            chmod(file, 0o400)
+            _ = try PrivateFile.readCredential(file, limit: 3)
+        }
+    }
+
     @Test("a private file that others can reach is refused with the command that mends it", arguments: [0o640, 0o604, 0o610, 0o602])
     func openToOthers(_ permissions: Int) throws {
         let file = path("ca.key")

@@ -7,6 +7,8 @@ let ours: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .erro
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+/// RSA verification; a part of swift-crypto.
+let cryptoExtras: Target.Dependency = .product(name: "_CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
@@ -72,7 +74,7 @@ let package = Package(
         // The rules.
         module("PKI", [asn1, x509]),
         module("RevocationFormats", [asn1]),
-        module("Authority", ["PKI", "RevocationFormats", x509, asn1, crypto]),
+        module("Authority", ["PKI", "RevocationFormats", x509, asn1, crypto, cryptoExtras]),
         module("SQLiteStore", ["Authority", "PKI", "RevocationFormats", grdb]),
         module("CAKeys", ["PKI", "COpenSSL", x509, asn1]),
         module("DurableFiles"),
@@ -126,7 +128,7 @@ let package = Package(
         tests("ArchitectureTests", []),
         tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
         tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
-        tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "Settings", "Threads", "UPKIProtocol", logging]),
+        tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar", "manual-pages"], exclude: ["peers"]),

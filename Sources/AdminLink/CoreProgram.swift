@@ -72,6 +72,12 @@ public struct CoreRun: Sendable {
         public var subject: String?
         public var company: String?
         public var allowsWeakSeed = false
+        /// Whether the seed is that of a CA that was lost.
+        public var recovers = false
+        /// Paths of CRLs to take over; they are no secrets.
+        public var lists: [String] = []
+        /// The path of the file with the password of ca.key.
+        public var keyPasswordFile: String?
 
         public init() {}
     }
@@ -79,10 +85,15 @@ public struct CoreRun: Sendable {
     /// Makes a CA, or checks a seed against the one that is there. A CA that was made is there only after `finishInitialising`.
     public static func initialise(dataDirectory: String, _ origin: Origin, _ wishes: Wishes) -> CoreRun {
         var arguments = ["init", "--until-shown", "--data-dir", dataDirectory]
-        for (flag, value) in [("--key-type", wishes.keyType), ("--subject", wishes.subject), ("--company", wishes.company)] {
+        let values = [
+            ("--key-type", wishes.keyType), ("--subject", wishes.subject), ("--company", wishes.company),
+            ("--key-password-file", wishes.keyPasswordFile),
+        ]
+        for (flag, value) in values + wishes.lists.map({ ("--crl", $0) }) {
             if let value { arguments += [flag, value] }
         }
         if wishes.allowsWeakSeed { arguments.append("--weak-seed") }
+        if wishes.recovers { arguments.append("--recover") }
         let secrets = [
             ("seed", origin.seed), ("ca_key", origin.authorityKey), ("ca_cert", origin.authorityCertificate), ("password", origin.password),
         ]

@@ -2,6 +2,7 @@
 // the number of nodes, never with the number of certificates.
 
 public import PKI
+public import RevocationFormats
 
 /// A value that workers read as a snapshot and that the one writer changes with each commit.
 public struct AuthorityState: Sendable {
@@ -14,7 +15,7 @@ public struct AuthorityState: Sendable {
     public var window = RegistrationWindow.closed
     public var tokenNumber = 0
     public var eventSequence: Int64 = 0
-    public var crlNumber: Int64 = 0
+    public var crlNumber = CRLNumber(0)
     /// thisUpdate of the last scheduled CRL.
     public var scheduledCRLTime: UnixTime?
     public var auditSequence: Int64 = 0
@@ -30,6 +31,8 @@ public struct AuthorityState: Sendable {
     /// What was found wrong with the audit log and was not acknowledged.
     public internal(set) var auditFault: String?
     public var keyIsDerived = false
+    /// What this CA cannot know of its own past; nil where it has none.
+    public var recoveryNote: RecoveryNote?
     /// When the correct seed last came in clear over a network: whoever listened there can make the CA's key.
     public var seedExposedAt: UnixTime?
 
@@ -45,9 +48,15 @@ public struct AuthorityState: Sendable {
         for token in try reader.tokens() { self.tokens[token.hash] = token }
         self.tokenNumber = try Self.number(reader, .tokenNumber)
         self.eventSequence = Int64(try Self.number(reader, .eventSequence))
-        self.crlNumber = Int64(try Self.number(reader, .crlNumber))
+        if let text = try reader.setting(.crlNumber) {
+            guard let number = CRLNumber(decimal: text) else {
+                throw AuthorityError(.storage, "The stored value of \(StoreSetting.crlNumber.rawValue) is no number")
+            }
+            self.crlNumber = number
+        }
         self.scheduledCRLTime = try reader.setting(.scheduledCRLTime).flatMap { Int64($0) }.map { UnixTime($0) }
         self.keyIsDerived = try reader.setting(.keyOrigin) == "derived"
+        self.recoveryNote = try reader.setting(.recoveryNote).flatMap { RecoveryNote(stored: $0) }
         self.seedExposedAt = try reader.setting(.seedExposedAt).flatMap { Int64($0) }.map { UnixTime($0) }
         if let text = try reader.setting(.registrationWindow) { self.window = RegistrationWindow(stored: text) }
         if let last = try reader.lastAuditRecord() {

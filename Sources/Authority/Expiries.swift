@@ -1,18 +1,19 @@
 // What ends when: the one place that says so, for the status, the metrics and the doctor alike.
 
 public import PKI
+public import RevocationFormats
 
 /// What a reader wants to know of the published CRL without its entries.
 public struct PublishedListFacts: Sendable, Equatable {
-    /// The CRL number; nil where it is larger than 64 bits or missing.
-    public var number: UInt64?
+    /// The CRL number; nil where there is none.
+    public var number: CRLNumber?
     public var thisUpdate: UnixTime
     public var nextUpdate: UnixTime?
     public var entries: Int
     /// The length of its DER.
     public var bytes: Int
 
-    public init(number: UInt64?, thisUpdate: UnixTime, nextUpdate: UnixTime?, entries: Int, bytes: Int) {
+    public init(number: CRLNumber?, thisUpdate: UnixTime, nextUpdate: UnixTime?, entries: Int, bytes: Int) {
         self.number = number
         self.thisUpdate = thisUpdate
         self.nextUpdate = nextUpdate

@@ -6,7 +6,7 @@ import SwiftASN1
 
 /// A CRL that has its number and is to be built.
 public struct PlannedRevocationList: Sendable {
-    public let number: Int64
+    public let number: CRLNumber
     public let thisUpdate: UnixTime
     public let nextUpdate: UnixTime
     /// Entries of certificates that expired before this stood on a scheduled CRL after their end, and leave.
@@ -17,12 +17,16 @@ extension Commit {
     /// Gives the next CRL its number: above every number before, and never below the time in microseconds, so that it grows
     /// across any restore of the store.
     public mutating func planRevocationList() throws -> PlannedRevocationList {
-        let number = max(self.state.crlNumber + 1, self.now.seconds.multipliedReportingOverflow(by: 1_000_000).partialValue)
+        guard let next = self.state.crlNumber.successor else {
+            throw AuthorityError.refused("Request refused: no CRL number is left after \(self.state.crlNumber)")
+        }
+        let microseconds = self.now.seconds.multipliedReportingOverflow(by: 1_000_000)
+        let number = max(next, CRLNumber(microseconds.overflow ? 0 : UInt64(clamping: microseconds.partialValue)))
         let plan = PlannedRevocationList(
             number: number, thisUpdate: self.now, nextUpdate: self.now.advanced(bySeconds: self.rules.crlValidity),
             // A list from a clock that ran ahead must not take entries away that have not expired.
             dropsExpiredBefore: self.state.scheduledCRLTime.map { min($0, self.clockTime) })
-        try self.store.set(.crlNumber, String(number))
+        try self.store.set(.crlNumber, number.decimal)
         self.state.crlNumber = number
         try self.audit(detail: "CRL \(number) until \(plan.nextUpdate.rfc3339)")
         try self.checkpoint()
@@ -51,7 +55,7 @@ extension Authority {
         try name.serialize(self.issuer.certificate.subject)
         var writer = try CRLWriter(
             issuerNameDER: name.serializedBytes[...], signatureAlgorithmDER: self.issuer.listSignatureAlgorithm[...],
-            thisUpdate: plan.thisUpdate.seconds, nextUpdate: plan.nextUpdate.seconds, crlNumber: CRLNumber(UInt64(plan.number)),
+            thisUpdate: plan.thisUpdate.seconds, nextUpdate: plan.nextUpdate.seconds, crlNumber: plan.number,
             authorityKeyIdentifier: self.issuer.keyIdentifier[...], spill: spill)
         try self.store.read { reader in
             try reader.forEachRevocation { revocation in

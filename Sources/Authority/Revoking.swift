@@ -15,41 +15,55 @@ extension Commit {
     /// Revokes these certificates, which a worker found: a walk over all of one name is nothing for the writer.
     public mutating func revoke(_ serials: [SerialNumber], reason: CRLReason) throws {
         for serial in serials {
-            guard let target = try self.store.certificates(.serial(serial), for: self.actor).first else {
+            if let target = try self.store.certificates(.serial(serial), for: self.actor).first {
+                try self.revoke(target, reason: reason)
+            } else if let standing = try self.store.takenOverRevocation(serial, for: self.actor) {
+                try self.revoke(nil, serial, standing: standing, reason: reason)
+            } else {
                 throw AuthorityError(.certificateNotFound, serial.decimal)
             }
-            try self.revoke(target, reason: reason)
         }
     }
 
     mutating func revoke(_ target: CertificateStatus, reason: CRLReason) throws {
-        let certificate = target.certificate
-        if let standing = target.revocation {
-            let replaces =
-                standing.reason == .certificateHold
-                ? reason != .certificateHold : reason == .keyCompromise && standing.reason != .keyCompromise
-            guard replaces else {
-                try self.audit(target: certificate.subject, serial: certificate.serial, detail: "already revoked: \(standing.reason.name)")
-                return
-            }
+        try self.revoke(target.certificate, target.certificate.serial, standing: target.revocation, reason: reason)
+    }
+
+    /// - Parameter certificate: nil where its revocation came from a CRL and nothing else is known of it.
+    private mutating func revoke(_ certificate: CertificateRecord?, _ serial: SerialNumber, standing: Revocation?, reason: CRLReason) throws
+    {
+        let subject = certificate?.subject ?? ""
+        if let standing, !standing.yields(to: reason) {
+            try self.audit(target: subject, serial: serial, detail: "already revoked: \(standing.reason.name)")
+            return
         }
         // The time of the first revocation stands when only the reason changes; a hold made final counts from now.
-        let time = target.revocation.map { $0.reason == .certificateHold ? self.now : $0.revokedAt } ?? self.now
-        let revocation = Revocation(serial: certificate.serial, reason: reason, revokedAt: time, notAfter: certificate.notAfter)
+        let time = standing.map { $0.reason == .certificateHold ? self.now : $0.revokedAt } ?? self.now
+        let revocation = Revocation(
+            serial: serial, reason: reason, revokedAt: time, notAfter: certificate?.notAfter ?? standing?.notAfter ?? UnixTime(.max))
+        try self.put(revocation, of: certificate)
+        try self.audit(target: subject, serial: serial, detail: "reason \(reason.name)")
+        self.events.append(.status(sequence: try self.nextEventSequence(), serial: serial, revocation: revocation))
+        self.wantsCRL = true
+    }
+
+    /// Stores a revocation with what follows from it: a key that is blocked, a node that ends.
+    mutating func put(_ revocation: Revocation, of certificate: CertificateRecord?) throws {
         try self.store.set(revocation)
-        if reason == .keyCompromise { try self.store.block(keyHash: try Authority.keyHash(of: certificate.der)) }
+        guard let certificate else { return }
+        if revocation.reason == .keyCompromise { try self.store.block(keyHash: try Authority.keyHash(of: certificate.der)) }
         if var node = self.state.node(serial: certificate.serial), node.state == .live {
             node.state = .revoked
             try self.store.update(node)
             self.state.set(node)
         }
-        try self.audit(target: certificate.subject, serial: certificate.serial, detail: "reason \(reason.name)")
-        self.events.append(.status(sequence: try self.nextEventSequence(), serial: certificate.serial, revocation: revocation))
-        self.wantsCRL = true
     }
 
     /// Releases a held certificate, by name every held one; with `revocation.release: any` whatever is not a compromise.
     public mutating func unrevoke(_ selector: Selector) throws {
+        if case .serial(let serial) = selector, let standing = try self.store.takenOverRevocation(serial, for: self.actor) {
+            return try self.release(takenOver: standing)
+        }
         let found = try self.store.certificates(selector, for: self.actor)
         guard !found.isEmpty else { throw AuthorityError(.certificateNotFound, selector.text) }
         let revoked = found.filter { $0.revocation != nil }
@@ -64,6 +78,18 @@ extension Commit {
                 "Request refused: \(selector.text) is revoked for \(reason.name); only certificateHold can be released")
         }
         for target in targets { try self.release(target) }
+    }
+
+    /// Releases what a CRL put on hold whose certificate is not known here.
+    private mutating func release(takenOver standing: Revocation) throws {
+        guard standing.reason == .certificateHold else {
+            throw AuthorityError.refused(
+                "Request refused: \(standing.serial.decimal) is revoked for \(standing.reason.name); only certificateHold can be released")
+        }
+        try self.store.removeRevocation(standing.serial)
+        try self.audit(serial: standing.serial, detail: "released from \(standing.reason.name)")
+        self.events.append(.status(sequence: try self.nextEventSequence(), serial: standing.serial, revocation: nil))
+        self.wantsCRL = true
     }
 
     private mutating func release(_ target: CertificateStatus) throws {
@@ -152,7 +178,10 @@ extension StoreReader {
             }
             return true
         }
-        guard let newest else { throw AuthorityError(.certificateNotFound, selector.text) }
+        guard let newest else {
+            if case .serial(let serial) = selector, try self.takenOverRevocation(serial, for: actor) != nil { return [serial] }
+            throw AuthorityError(.certificateNotFound, selector.text)
+        }
         if reason == .superseded, targets.count > 1 { targets.removeFirst() }
         // With nothing live left, the newest is meant: a repeat or an expired one.
         return targets.isEmpty ? [newest] : targets
@@ -160,6 +189,12 @@ extension StoreReader {
 }
 
 extension StoreReader {
+    /// A revocation that came from a CRL, of a certificate that is not in this store: an admin may change it, nobody else can mean it.
+    func takenOverRevocation(_ serial: SerialNumber, for actor: Actor) throws -> Revocation? {
+        guard actor.isAdmin, let revocation = try self.revocation(serial), try self.certificate(serial) == nil else { return nil }
+        return revocation
+    }
+
     /// Whether a certificate of this name is in the inventory whose key is kept.
     fileprivate func needsKey(_ commonName: String) throws -> Bool {
         var isNeeded = false
@@ -168,6 +203,13 @@ extension StoreReader {
             return !isNeeded
         }
         return isNeeded
+    }
+}
+
+extension Revocation {
+    /// Whether one for `reason` replaces this one: a hold can be made final, keyCompromise replaces a weaker reason, all else stays.
+    func yields(to reason: CRLReason) -> Bool {
+        self.reason == .certificateHold ? reason != .certificateHold : reason == .keyCompromise && self.reason != .keyCompromise
     }
 }
 

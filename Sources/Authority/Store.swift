@@ -104,6 +104,8 @@ public enum StoreSetting: String, Sendable, CaseIterable {
     case keyOrigin
     /// When the correct seed last came in clear over a network, in Unix seconds.
     case seedExposedAt
+    /// What the CA cannot know of its own past, as four lines.
+    case recoveryNote
     /// The registration window, as four lines.
     case registrationWindow
     /// What was found wrong with the audit log; empty once it was acknowledged.

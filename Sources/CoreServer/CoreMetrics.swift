@@ -53,7 +53,7 @@ extension CoreOperations {
         text.gauge(
             "upki_ca_seed_exposed", "1 after the correct seed came in clear over a network.", Optional(state.seedExposedAt == nil ? 0 : 1))
         if let list = (try? self.publisher.publishedFacts()) ?? nil {
-            text.gauge("upki_ca_crl_number", "The number of the published CRL.", list.number)
+            text.gauge("upki_ca_crl_number", "The number of the published CRL, where it has 64 bits.", list.number?.value)
             text.gauge("upki_ca_crl_entries", "Entries of the published CRL.", Optional(list.entries))
             text.gauge("upki_ca_crl_bytes", "Length of the published CRL.", Optional(list.bytes))
             text.gauge("upki_ca_crl_this_update_seconds", "thisUpdate of the published CRL, since 1970.", Optional(list.thisUpdate.seconds))

@@ -37,9 +37,9 @@ extension Doctor {
         let store = try self.store()
         let thisUpdate = UnixTime(list.tbsCertList.thisUpdate.unixSeconds)
         return try store.read { reader in
-            let number = try reader.setting(.crlNumber).flatMap { UInt64($0) } ?? 0
-            guard list.tbsCertList.crlNumber?.value == number else {
-                return ("the published CRL has the number \(list.tbsCertList.crlNumber?.value ?? 0), the store's last is \(number)", nil)
+            let number = try reader.setting(.crlNumber).flatMap { CRLNumber(decimal: $0) } ?? 0
+            guard list.tbsCertList.crlNumber == number else {
+                return ("the published CRL has the number \(list.tbsCertList.crlNumber ?? 0), the store's last is \(number)", nil)
             }
             return try Self.difference(list.tbsCertList.revokedCertificates?.makeCursor(), reader, thisUpdate: thisUpdate)
         }

@@ -8,6 +8,7 @@ public import Logging
 import PKI
 import SQLiteStore
 import Settings
+import Tasks
 public import UPKIProtocol
 import X509
 
@@ -21,6 +22,12 @@ public struct InitialiseRequest: Sendable {
     public var authorityKeyPEM: String?
     public var authorityCertificatePEM: String?
     public var password: String?
+    /// Whether the seed is that of a CA that was lost.
+    public var recovers = false
+    /// Files with CRLs of that CA, or of the one to import, whose revocations are taken over.
+    public var lists: [String] = []
+    /// Where the password of the key at rest is read from, where the configuration names no file.
+    public var keyPasswordFile: String?
 
     public init() {}
 
@@ -56,19 +63,30 @@ public enum Initialise {
         if directory.isInitialised { return try self.confirm(request, directory, log) }
         try self.begin(directory)
 
-        var configuration = try self.configuration(request, directory)
-        if configuration.seedInFile != nil { try self.checkRewritable(directory) }
+        let hadConfiguration = DataDirectory.exists(directory.configuration)
+        var configuration: Configuration
         let clock = SystemClock()
-        let material = try self.material(request, configuration, directory, log, clock: clock)
+        var material: Material
+        let issuer: Issuer
+        do {
+            configuration = try self.configuration(request, directory)
+            if configuration.seedInFile != nil { try self.checkRewritable(directory) }
+            material = try self.material(request, configuration, directory, log, clock: clock)
+            issuer = try Issuer(
+                der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
+            material.note?.list = try Recovery.prove(request.lists, of: issuer, root: material.root, temporary: directory.path)
+        } catch {
+            // What was asked for cannot be had: the next attempt must not find its key type and company in force.
+            if !hadConfiguration { try? DurableFile.remove(directory.configuration) }
+            throw error
+        }
         for warning in material.warnings { log.warning("\(warning)") }
-        try self.write(material, directory, configuration)
-        let issuer = try Issuer(
-            der: material.certificate, key: try material.key.certificatePrivateKey(), signParts: material.key.partsSigner)
+        try self.write(material, directory)
         let profiles = CertificateProfile.builtIns(baseSubject: issuer.name.baseSubject)
         for profile in profiles where !DataDirectory.exists("\(directory.profiles)/\(profile.name).yml") {
             try ProfileDirectory(root: directory.profiles).store(profile)
         }
-        try self.fill(directory, issuer: issuer, material: material, clock: clock)
+        let takenOver = try self.fill(directory, issuer: issuer, material: material, lists: request.lists, clock: clock, log)
         try DurableFile.write(Array(issuer.pem.utf8), to: directory.publishedCertificate, mode: 0o644)
         try DurableFile.write(Array(issuer.pem.utf8), to: directory.certificate, mode: 0o644)
         if configuration.seedInFile != nil { try OpenedAuthority.removeSeed(from: directory) }
@@ -77,6 +95,7 @@ public enum Initialise {
         var members: [JSON.Member] = self.description(issuer, material.key.type, created: true, directory)
         if let seed = material.madeSeed { members.append(.init("seed", .string(seed))) }
         members.append(.init("token", .string(material.token)))
+        members += takenOver
         members.append(.init("warnings", .array(material.warnings.map { .string($0) })))
         return .object(members)
     }
@@ -164,15 +183,23 @@ public enum Initialise {
         var isDerived: Bool
         /// The seed, where none was given.
         var madeSeed: String?
-        var warnings: [String]
+        /// What this CA cannot know of its own past.
+        var note: RecoveryNote?
+        /// Nil for an imported CA.
+        var root: SeedRoot?
         /// The key as it rests in ca.key; nil under `key_storage: seed`.
         var keyAtRest: [UInt8]?
+
+        var warnings: [String] { self.note.map { [$0.sentence] } ?? [] }
     }
 
     private static func material(
         _ request: InitialiseRequest, _ configuration: Configuration, _ directory: DataDirectory, _ log: Logger, clock: SystemClock
     ) throws -> Material {
         if let keyPEM = request.authorityKeyPEM, let certificatePEM = request.authorityCertificatePEM {
+            guard !request.recovers else {
+                throw CoreError("A CA is either imported or recovered from its seed; leave --recover out, --crl works with an import too")
+            }
             guard request.seed == nil, configuration.seedInFile == nil else {
                 throw CoreError("A CA is either imported or made from a seed; leave one of them out")
             }
@@ -187,13 +214,19 @@ public enum Initialise {
                 key: imported.key, certificate: imported.certificateDER, auditKey: try CAKey.generate(.ed25519),
                 curveSecrets: CurvePort.allCases.map { ($0, SystemRandom().bytes(32)) }, token: try RegistrationToken.random(),
                 isDerived: false,
-                madeSeed: nil, warnings: ["what this CA issued or revoked before the import is not known here"],
-                keyAtRest: try self.atRest(imported.key, configuration))
+                madeSeed: nil, note: RecoveryNote(.imported, at: clock.now), root: nil,
+                keyAtRest: try self.atRest(imported.key, configuration, request))
         }
         guard request.authorityKeyPEM == nil, request.authorityCertificatePEM == nil else {
             throw CoreError("An import needs both the CA's key and its certificate")
         }
         let given = request.seed ?? configuration.seedInFile?.text
+        guard given != nil || !request.recovers else {
+            throw CoreError("--recover needs the seed of the CA that was lost; give it with --seed-file or --seed-stdin")
+        }
+        guard request.recovers || request.lists.isEmpty else {
+            throw CoreError("--crl is for a CA that signed before; recover it with --recover and its seed, or import it with --ca-key")
+        }
         let seed = try given.map { try Seed(text: $0, allowWeak: request.allowsWeakSeed) } ?? Seed.random()
         log.info("deriving keys from the seed")
         let root = try SeedRoot(seed)
@@ -209,8 +242,8 @@ public enum Initialise {
             key: key, certificate: certificate, auditKey: try root.auditKey(),
             curveSecrets: try CurvePort.allCases.map { ($0, try root.curveSecret($0, 0)) },
             token: try root.registrationToken(0), isDerived: true, madeSeed: given == nil ? seed.revealed() : nil,
-            warnings: given == nil ? [] : ["if this seed made a CA before: what that one issued or revoked is not known here"],
-            keyAtRest: try self.atRest(key, configuration))
+            note: given == nil ? nil : RecoveryNote(request.recovers ? .recovered : .givenSeed, at: clock.now), root: root,
+            keyAtRest: try self.atRest(key, configuration, request))
     }
 
     private static func subject(_ request: InitialiseRequest, _ configuration: Configuration) throws -> PKI.DistinguishedName {
@@ -225,16 +258,18 @@ public enum Initialise {
         return name
     }
 
-    private static func atRest(_ key: CAKey, _ configuration: Configuration) throws -> [UInt8]? {
-        if configuration.keyStorage == .seed { return nil }
-        guard let file = configuration.passwordFile else { return try key.pkcs8PEM() }
-        var password = try PrivateFile.read(file, limit: 1_025)
-        defer { wipe(&password) }
-        if password.last == UInt8(ascii: "\n") { password.removeLast() }
-        return try key.pkcs8PEM(password: password)
+    private static func atRest(_ key: CAKey, _ configuration: Configuration, _ request: InitialiseRequest) throws -> [UInt8]? {
+        switch configuration.keyStorage {
+        case .seed: return nil
+        case .file: return try key.pkcs8PEM()
+        case .encrypted:
+            var password = try KeyPassword.read(configuration, file: request.keyPasswordFile)
+            defer { wipe(&password) }
+            return try key.pkcs8PEM(password: password)
+        }
     }
 
-    private static func write(_ material: Material, _ directory: DataDirectory, _ configuration: Configuration) throws {
+    private static func write(_ material: Material, _ directory: DataDirectory) throws {
         if var pem = material.keyAtRest {
             defer { wipe(&pem) }
             try PrivateFile.write(pem, to: directory.key)
@@ -249,8 +284,12 @@ public enum Initialise {
 
     // MARK: The store
 
-    /// Fills an empty store and publishes the empty CRL.
-    private static func fill(_ directory: DataDirectory, issuer: Issuer, material: Material, clock: SystemClock) throws {
+    /// Fills an empty store, takes over what CRLs say, and publishes the first CRL.
+    ///
+    /// - Returns: the members of the answer that say what was taken over.
+    private static func fill(
+        _ directory: DataDirectory, issuer: Issuer, material: Material, lists: [String], clock: SystemClock, _ log: Logger
+    ) throws -> [JSON.Member] {
         // A store without a certificate beside it is what a crash left of an earlier attempt.
         for suffix in ["", "-wal", "-shm"] where unlink(directory.database + suffix) != 0 && errno != ENOENT {
             throw CoreError("Cannot remove \(directory.database + suffix): \(String(cString: strerror(errno)))")
@@ -273,26 +312,34 @@ public enum Initialise {
             random: SystemRandom(),
             files: PendingFiles(directory) { _ in }, auditSigner: try AuditKeyFile(material.auditKey, log: nil))
         let context = RequestContext(id: "init", task: "init", caller: Caller(proof: .itself, channel: .admin))
-        let token = material.token
-        let isDerived = material.isDerived
-        let warnings = material.warnings
-        let plan = try self.commit(authority, context) { commit in
+        let (token, isDerived, note) = (material.token, material.isDerived, material.note)
+        try self.commit(authority, context) { commit in
             try commit.audit(
                 target: issuer.name.slashNotation,
                 detail: "\(isDerived ? "derived from the seed" : "imported"), fingerprint \(issuer.fingerprint)"
-                    + warnings.map { "; \($0)" }.joined())
+                    + (note.map { "; \($0.sentence)" } ?? ""))
+            if let note { try commit.set(note) }
             try commit.rotateStandingToken(number: 0, hash: Authority.hash(token: token))
             let end = commit.now.advanced(bySeconds: Self.windowSeconds)
             try commit.openWindow(until: end, reason: "opened by init")
+        }
+        let taken = try lists.map { path in
+            try Recovery.takeOver(path, of: authority, temporary: directory.path, log) { try self.commit(authority, context, $0) }
+        }
+        let plan = try self.commit(authority, context) { commit in
             let plan = try commit.planRevocationList()
             try commit.confirmScheduled(plan)
             try commit.checkpoint()
             return plan
         }
         try authority.publish(plan, in: directory)
+        let state = authority.state
         try store.close()
+        guard note?.origin == .recovered || !lists.isEmpty else { return [] }
+        return [.init("crls", .array(taken)), .init("recovery", state.recoveryNote.map(\.json) ?? .null)]
     }
 
+    @discardableResult
     private static func commit<Value: Sendable>(
         _ authority: Authority, _ context: RequestContext, _ body: @escaping @Sendable (inout Commit) throws -> Value
     ) throws -> Value {
@@ -332,17 +379,20 @@ public enum Initialise {
             }
         }
         let subject = PKI.DistinguishedName(certificate.subject)
-        var members: [JSON.Member] = [
+        var warnings: [String] = []
+        if let wanted = request.subject.flatMap({ PKI.DistinguishedName.parse($0) }), wanted != subject {
+            warnings.append("the CA is there already and keeps its subject \(subject)")
+        }
+        if !request.lists.isEmpty {
+            warnings.append("the CA is there already, and no CRL was read; while it runs a CRL is taken over with: ca-ctl crl import FILE")
+        }
+        let members: [JSON.Member] = [
             .init("created", false), .init("data_dir", .string(directory.path)), .init("subject", .string(subject.slashNotation)),
             .init("fingerprint", .string(Issuer.displayFingerprint(of: der))),
             .init("not_after", .string(UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970)).rfc3339)),
             .init("key_type", .string(AuthorityKeyMatch.name(certificate.publicKey))),
+            .init("warnings", .array(warnings.map { .string($0) })),
         ]
-        if let wanted = request.subject.flatMap({ PKI.DistinguishedName.parse($0) }), wanted != subject {
-            members.append(.init("warnings", .array([.string("the CA is there already and keeps its subject \(subject)")])))
-        } else {
-            members.append(.init("warnings", .array([])))
-        }
         return .object(members)
     }
 

@@ -29,10 +29,14 @@ public final class OpenedAuthority: Sendable {
 
     /// Opens the CA in `directory`.
     ///
-    /// - Parameter seedFile: where the seed is read from under `key_storage: seed`.
+    /// - Parameters:
+    ///   - seedFile: where the seed is read from under `key_storage: seed`; else it must be the CA's all the same.
+    ///   - keyPasswordFile: where the password of ca.key is read from under `key_storage: encrypted`, unless the configuration names a file.
     /// - Throws: one line for a person: a directory or key that others can read, a second process, a key that does not match, a seed that
     ///   contradicts the store, a bad configuration with file and line.
-    public static func open(_ directory: DataDirectory, seedFile: String?, log: Logger) throws -> OpenedAuthority {
+    public static func open(_ directory: DataDirectory, seedFile: String?, keyPasswordFile: String? = nil, log: Logger) throws
+        -> OpenedAuthority
+    {
         try PrivateDirectory.check(directory.path)
         guard directory.isInitialised else {
             throw CoreError("There is no CA in \(directory.path); make one with: ca-ctl init --data-dir \(directory.path)")
@@ -48,7 +52,10 @@ public final class OpenedAuthority: Sendable {
 
         let certificate = try Self.readCertificate(directory)
         let seed = try Self.seed(for: configuration, file: seedFile)
-        let key = try Self.key(directory, configuration, seed: seed)
+        let key =
+            configuration.keyStorage == .seed
+            ? try Self.key(directory, seed: seed)
+            : try KeyAtRest.read(directory, configuration, passwordFile: keyPasswordFile, log: log)
         guard try key.matches(certificateDER: certificate) else {
             throw CoreError("The CA key does not match \(directory.certificate); restore both from the same backup, or give the right seed")
         }
@@ -65,6 +72,11 @@ public final class OpenedAuthority: Sendable {
             clock: SystemClock(), random: SystemRandom(), files: files, auditSigner: try AuditKeyFile(directory, log: log))
         let opened = OpenedAuthority(authority: authority, configuration: configuration, directory: directory, store: store, lock: lock)
         try opened.takeSeedOutOfConfiguration(log)
+        if let seed, configuration.keyStorage != .seed { try opened.confirm(seed) }
+        if configuration.keyStorage == .seed, DataDirectory.exists(directory.key) {
+            log.warning("\(directory.key) is there although key_storage is seed: remove it, or set key_storage: file")
+        }
+        if let note = authority.state.recoveryNote { log.notice("\(note.sentence)") }
         return opened
     }
 
@@ -82,35 +94,38 @@ public final class OpenedAuthority: Sendable {
         return der
     }
 
+    /// The seed that was given to this start, if any; under `key_storage: seed` there must be one.
     private static func seed(for configuration: Configuration, file: String?) throws -> Seed? {
-        guard configuration.keyStorage == .seed else { return nil }
-        let credential = getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) + "/seed" }
-        guard let path = file ?? credential else {
-            throw CoreError("key_storage: seed needs the seed at each start: give --seed-file or the systemd credential 'seed'")
+        guard let path = file ?? Credential.path("seed") else {
+            guard configuration.keyStorage != .seed else {
+                throw CoreError("key_storage: seed needs the seed at each start: give --seed-file or the systemd credential 'seed'")
+            }
+            return nil
         }
-        var bytes = try PrivateFile.read(path, limit: 4_096)
+        var bytes = try Credential.read(path, limit: 4_096)
         defer { wipe(&bytes) }
         return try Seed(bytes, allowWeak: true)
     }
 
-    private static func key(_ directory: DataDirectory, _ configuration: Configuration, seed: Seed?) throws -> CAKey {
-        if let seed {
-            let certificate = try Certificate(derEncoded: try self.readCertificate(directory))
-            let root = try SeedRoot(seed)
-            // The certificate says which type was derived; the generation is always 0 until keys are rolled over.
-            for type in KeyType.allCases where AuthorityKeyMatch.mayBe(type, certificate.publicKey) {
-                let key = try root.caKey(type, generation: 0)
-                if try Certificate.PublicKey(derEncoded: key.subjectPublicKeyInfoDER) == certificate.publicKey { return key }
-            }
-            throw CoreError("The seed does not give the key of \(directory.certificate); give the seed that this CA was made with")
+    private static func key(_ directory: DataDirectory, seed: Seed?) throws -> CAKey {
+        guard let seed else { throw CoreError("key_storage: seed needs the seed at each start") }
+        let certificate = try Certificate(derEncoded: try self.readCertificate(directory))
+        let root = try SeedRoot(seed)
+        // The certificate says which type was derived; the generation is always 0 until keys are rolled over.
+        for type in KeyType.allCases where AuthorityKeyMatch.mayBe(type, certificate.publicKey) {
+            let key = try root.caKey(type, generation: 0)
+            if try Certificate.PublicKey(derEncoded: key.subjectPublicKeyInfoDER) == certificate.publicKey { return key }
         }
-        var pem = try PrivateFile.read(directory.key)
-        defer { wipe(&pem) }
-        guard let passwordFile = configuration.passwordFile else { return try CAKey(pem: pem) }
-        var password = try PrivateFile.read(passwordFile, limit: 1_025)
-        defer { wipe(&password) }
-        if password.last == UInt8(ascii: "\n") { password.removeLast() }
-        return try CAKey(pem: pem, password: password)
+        throw CoreError("The seed does not give the key of \(directory.certificate); give the seed that this CA was made with")
+    }
+
+    /// A seed that the start does not need must be this CA's nevertheless: else the operator means another CA.
+    private func confirm(_ seed: Seed) throws {
+        guard try self.gives(seed) else {
+            throw CoreError(
+                "The seed that was given contradicts the CA in \(self.directory.path), which was not made from it; leave it out, or start in the right data directory"
+            )
+        }
     }
 
     /// A seed in the configuration is accepted once: it must be the CA's, and then the file is written again without it.
@@ -136,8 +151,13 @@ public final class OpenedAuthority: Sendable {
 
     /// Whether a seed gives the standing token; false too where the CA was imported.
     func gives(seed text: String) throws -> Bool {
+        guard self.authority.state.keyIsDerived, let seed = try? Seed(text: text, allowWeak: true) else { return false }
+        return try self.gives(seed)
+    }
+
+    private func gives(_ seed: Seed) throws -> Bool {
         let state = self.authority.state
-        guard state.keyIsDerived, let seed = try? Seed(text: text, allowWeak: true) else { return false }
+        guard state.keyIsDerived else { return false }
         let token = try SeedRoot(seed).registrationToken(UInt32(state.tokenNumber))
         return state.tokens[Authority.hash(token: token)]?.kind == .standing
     }

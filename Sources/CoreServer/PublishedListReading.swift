@@ -14,7 +14,7 @@ extension PublishedListFacts {
         var entries = 0
         try list.revokedCertificates?.forEachEntry { _ in entries += 1 }
         self.init(
-            number: list.crlNumber?.value, thisUpdate: UnixTime(list.thisUpdate.unixSeconds),
+            number: list.crlNumber, thisUpdate: UnixTime(list.thisUpdate.unixSeconds),
             nextUpdate: list.nextUpdate.map { UnixTime($0.unixSeconds) }, entries: entries, bytes: der.count)
     }
 }

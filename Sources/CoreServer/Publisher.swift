@@ -28,6 +28,9 @@ final class Publisher: ListPublisher {
     private let largeAnswers = LargeAnswers()
     private let failures = FailureLog()
 
+    /// The CRL from elsewhere whose revocations are being taken over.
+    private let receiver = Mutex(ListReceiver())
+
     private static let largestAnswer = 16 << 20
 
     /// A revocation waits this long for others.
@@ -63,6 +66,7 @@ final class Publisher: ListPublisher {
             // No beat within: a CRL of millions and a walk over the audit log may take longer than a watchdog's patience.
             for job in jobs { processing.run(job) }
             self.publishIfDue()
+            self.receiver.withLock { $0.dropWhatWasLeft() }
         }
         if self.wanted.withLock({ $0 != nil }) {
             do { try self.publish() } catch {
@@ -133,6 +137,24 @@ final class Publisher: ListPublisher {
         self.cached.withLock { $0 = nil }
         self.log.info(
             "published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+    }
+
+    func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON {
+        guard let processing = self.processing.withLock({ $0 }) else { throw CoreError("the publisher is not running") }
+        return try self.receiver.withLock { receiver in
+            try receiver.take(piece, of: self.opened.authority, temporary: self.opened.directory.path, log: self.log) { body in
+                let count = Mutex(TakingOverCount())
+                _ = try processing.commitAndWait(
+                    Change(context, needs: .local) { commit in
+                        let part = try body(&commit)
+                        count.withLock { $0 = part }
+                        return true
+                    })
+                return count.withLock { $0 }
+            } publish: {
+                try self.publish()
+            }
+        }
     }
 
     func published() throws -> [UInt8]? { try self.opened.publishedList() }

@@ -107,6 +107,14 @@ extension DistinguishedName {
             })
     }
 
+    /// The decoded attributes of the DER of a Name.
+    ///
+    /// - Throws: `ASN1Error` where it is none.
+    public init(encoded der: [UInt8]) throws {
+        let node = try DER.parse(der)
+        self.init(try X509.DistinguishedName(derEncoded: node))
+    }
+
     /// The name as swift-certificates wants it: UTF8String, but PrintableString or IA5String where RFC 5280 appendix A asks for it.
     ///
     /// - Throws: when a value of a restricted attribute (C, DC, emailAddress, serialNumber) has characters its type cannot hold.

@@ -36,7 +36,7 @@ public struct Configuration: Sendable, Equatable {
     public enum KeyStorage: String, Sendable, CaseIterable {
         /// In `ca.key`, protected by the file's mode.
         case file
-        /// In `ca.key`, encrypted with the password in `passwordFile`.
+        /// In `ca.key`, encrypted with the password in `passwordFile` or in a credential.
         case encrypted
         /// Nowhere: it is derived from the seed at each start.
         case seed
@@ -101,7 +101,7 @@ public struct Configuration: Sendable, Equatable {
     /// `nodes`: who is known by address where `security: plain` is used off loopback.
     public var nodes: [FixedNode] = []
 
-    /// `password_file`: the file that holds the password of `ca.key`, as written.
+    /// `password_file`: the file that holds the password of `ca.key`, as written; nil where a credential of the service does.
     public var passwordFile: String?
 
     /// `seed`: a seed that still stands in the file, from where its reader has to take it out (`textWithoutSeed`).

@@ -185,9 +185,6 @@ private struct ConfigurationReading {
         let storage = map.takeChoice("key_storage", Configuration.KeyStorage.self)
         let hasPassword = self.configuration.passwordFile != nil
         self.configuration.keyStorage = storage ?? (hasPassword ? .encrypted : .file)
-        if storage == .encrypted, map.take("password_file") == nil {
-            self.problems.add(map.line("key_storage"), "key_storage is encrypted; it needs a password_file")
-        }
         if let storage, storage != .encrypted, hasPassword {
             self.problems.add(
                 map.line("password_file"), "password_file is of no use with key_storage: \(storage.rawValue); encrypted uses it")

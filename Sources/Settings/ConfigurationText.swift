@@ -31,7 +31,8 @@ extension Configuration {
         key_type: \(keyType.rawValue)
         # digest: sha256
 
-        # Where the CA key rests: file (ca.key, mode 0600), encrypted (with the password in password_file), seed (derived at each start).
+        # Where the CA key rests: file (ca.key, mode 0600), encrypted (with the password in password_file, or in the systemd credential
+        # ca-key-password), seed (derived at each start).
         # key_storage: file
         # password_file: /etc/upki-ca/key-password
 

@@ -225,12 +225,13 @@ extension Call {
             (
                 "crl",
                 [
-                    ("number", state.crlNumber == 0 ? .null : .integer(state.crlNumber)),
+                    ("number", state.crlNumber.bytes.isEmpty ? .null : .number(state.crlNumber.decimal)),
                     ("scheduled_at", state.scheduledCRLTime.map { .string($0.rfc3339) } ?? .null),
                 ].json
             ),
             ("expiries", try self.expiries()),
             ("audit", Describe.audit(state)),
+            ("recovery", state.recoveryNote.map(\.json) ?? .null),
             ("seed_exposed_at", state.seedExposedAt.map { .string($0.rfc3339) } ?? .null),
             ("publication", authority.rules.publicationBaseURL.map { .string($0) } ?? .null),
         ].json

@@ -29,7 +29,7 @@ extension Task {
         }
         return .answer(
             [
-                ("number", list.number.map { .integer($0) } ?? .null), ("this_update", .string(list.thisUpdate.rfc3339)),
+                ("number", list.number.map { .number($0.decimal) } ?? .null), ("this_update", .string(list.thisUpdate.rfc3339)),
                 ("next_update", list.nextUpdate.map { .string($0.rfc3339) } ?? .null), ("entries", .integer(list.entries)),
                 ("bytes", .integer(list.bytes)),
             ].json)

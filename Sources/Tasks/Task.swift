@@ -130,6 +130,8 @@ public protocol ListPublisher: Sendable {
     func publishedAnswer() throws -> [UInt8]?
     /// What the published CRL says of itself; nil where there is none yet. Counting its entries is done once for each file.
     func publishedFacts() throws -> PublishedListFacts?
+    /// Takes a piece of a CRL from elsewhere, or goes on with taking its revocations over; for the publisher's own thread.
+    func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON
 }
 
 /// What the operator asks of the running program.

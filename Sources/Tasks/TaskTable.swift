@@ -27,6 +27,7 @@ public enum TaskTable {
             .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
             .acceptClock, .metrics, .doctor,
             .compareCheckpoints, .auditCheckpoint, .acknowledgeAudit,
+            .importCRL, .adoptCertificate,
         ]
 
     private static let byChannel: [Caller.Channel: [String: Task]] = {

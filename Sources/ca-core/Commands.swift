@@ -46,6 +46,9 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("The one user heard on front, registrar or ocsp, beside the core's own and root.", valueName: "socket=user"))
     var peerUser: [String] = []
 
+    @Option(help: "Where the password of ca.key is read from under key_storage: encrypted without password_file; mode 0600.")
+    var keyPasswordFile: String?
+
     @OptionGroup var logging: LogOptions
 
     func run() throws {
@@ -53,7 +56,8 @@ struct Serve: ParsableCommand {
         try orOneLine(log) {
             let access = try SocketAccess(groups: self.socketGroup, users: self.peerUser)
             let signals = try ShutdownSignals()
-            let opened = try OpenedAuthority.open(DataDirectory(self.dataDir), seedFile: self.seedFile, log: log)
+            let opened = try OpenedAuthority.open(
+                DataDirectory(self.dataDir), seedFile: self.seedFile, keyPasswordFile: self.keyPasswordFile, log: log)
             try CoreService.serve(opened, runDirectory: self.runDir, access: access, signals: signals, log: log)
         }
     }
@@ -107,6 +111,15 @@ struct Init: ParsableCommand {
     @Flag(help: "Leave the CA unfinished until finish-init says that its seed was shown: for whoever shows it in our place.")
     var untilShown = false
 
+    @Flag(help: "The seed is that of a CA that was lost: say what cannot be known of it.")
+    var recover = false
+
+    @Option(help: ArgumentHelp("A CRL of the lost or imported CA to take over; may be given several times.", valueName: "file"))
+    var crl: [String] = []
+
+    @Option(help: "Where the password of ca.key is read from under key_storage: encrypted without password_file; mode 0600.")
+    var keyPasswordFile: String?
+
     @OptionGroup var logging: LogOptions
 
     func run() throws {
@@ -117,6 +130,9 @@ struct Init: ParsableCommand {
             request.subject = self.subject
             request.company = self.company
             request.allowsWeakSeed = self.weakSeed
+            request.recovers = self.recover
+            request.lists = self.crl
+            request.keyPasswordFile = self.keyPasswordFile
             try request.take(secrets: try StandardInput.object())
             let directory = DataDirectory(self.dataDir)
             let result = try Initialise.run(request, in: directory, log: log)

@@ -12,6 +12,7 @@ struct Certificates: ParsableCommand {
         commandName: "cert", abstract: "Issues, renews, revokes and shows certificates.",
         subcommands: [
             Issue.self, Sign.self, Renew.self, Revoke.self, Unrevoke.self, Delete.self, Show.self, List.self, Export.self,
+            Adopt.self,
         ])
 
     struct Issue: ParsableCommand {

@@ -22,7 +22,14 @@ enum NamedFile {
         }
     }
 
-    /// The same, as text.
+    /// The path of a file that is there, for a program that starts elsewhere.
+    static func absolute(_ path: String) throws(CommandError) -> String {
+        guard let real = realpath(path, nil) else { throw CommandError(.refused, "\(path): \(String(cString: strerror(errno)))") }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    /// The bytes of a file, a pipe or standard input, as text.
     static func readText(_ path: String, limit: Int = 1 << 20) throws(CommandError) -> String {
         guard let text = String(validating: try read(path, limit: limit), as: UTF8.self) else {
             throw CommandError(.refused, "\(path) is not UTF-8 text")
@@ -64,20 +71,32 @@ enum NamedFile {
 enum SeedInput {
     /// - Parameter file: nil for standard input.
     static func read(file: String?) throws(CommandError) -> String {
-        guard let file, file != "-" else { return try standardInput() }
+        guard let file, file != "-" else { return try SecretInput.read("the seed") }
         return try NamedFile.readText(file, limit: 65_536)
     }
+}
 
-    private static func standardInput() throws(CommandError) -> String {
-        guard isatty(STDIN_FILENO) == 1 else { return try NamedFile.readText("-", limit: 65_536) }
-        Output.complain("type the seed, which is not shown, then press return")
+/// A secret from standard input, never echoed by a terminal.
+enum SecretInput {
+    /// - Parameter what: for the question, where a person is asked.
+    /// - Returns: the text without one line feed at its end.
+    static func read(_ what: String) throws(CommandError) -> String {
+        guard isatty(STDIN_FILENO) == 1 else {
+            var text = try NamedFile.readText("-", limit: 65_536)
+            if text.hasSuffix("\n") { text.removeLast() }
+            guard !text.isEmpty else { throw CommandError(.refused, "standard input is empty; \(what) is expected there") }
+            return text
+        }
+        Output.complain("type \(what), which is not shown, then press return")
         var before = termios()
         tcgetattr(STDIN_FILENO, &before)
         var quiet = before
         quiet.c_lflag &= ~tcflag_t(ECHO)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)
         defer { tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) }
-        guard let line = readLine(strippingNewline: true), !line.isEmpty else { throw CommandError(.refused, "no seed was given") }
+        guard let line = readLine(strippingNewline: true), !line.isEmpty else {
+            throw CommandError(.refused, "nothing was typed: \(what) is needed")
+        }
         return line
     }
 }

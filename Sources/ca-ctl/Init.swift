@@ -12,7 +12,9 @@ struct Init: ParsableCommand {
         abstract: "Makes the CA in the data directory; done twice it changes nothing.",
         discussion: """
             Without a seed one is made and printed once. Whoever has the seed can make the CA's key again and register RAs.
-            UPKI_CA_SEED, or UPKI_CA_KEY_FILE with UPKI_CA_CERT_FILE, are read where no option says otherwise.
+            UPKI_CA_SEED, or UPKI_CA_KEY_FILE with UPKI_CA_CERT_FILE, are read where no option says otherwise; and before them the systemd
+            credentials seed, and ca-password for the key to import.
+            A CA that was lost is made again with --recover, its seed and its last CRL: docs/RECOVERY.md says how.
             """)
 
     @Option(help: "Read the seed from this file.", completion: .file())
@@ -45,6 +47,16 @@ struct Init: ParsableCommand {
     @Option(help: "Import a CA: the file with the password of its key.", completion: .file())
     var caPasswordFile: String?
 
+    @Flag(help: "Import a CA: read the password of its key from standard input.")
+    var caPasswordStdin = false
+
+    @Flag(help: "Make a CA that was lost again from its seed.")
+    var recover = false
+
+    @Option(
+        parsing: .upToNextOption, help: "CRLs of the lost or imported CA, DER or PEM: what they revoke stays revoked.", completion: .file())
+    var crl: [String] = []
+
     @OptionGroup var shared: SharedOptions
 
     static let keyTypes = Configuration.AuthorityKeyType.allCases.map(\.rawValue)
@@ -54,7 +66,18 @@ struct Init: ParsableCommand {
         guard seeds <= 1 else { throw ValidationError("one of --seed-file, --seed-stdin and --seed is enough") }
         guard (caKey == nil) == (caCert == nil) else { throw ValidationError("an import needs both --ca-key and --ca-cert") }
         guard seeds == 0 || caKey == nil else { throw ValidationError("a CA is either imported or made from a seed, not both") }
-        guard caPasswordFile == nil || caKey != nil else { throw ValidationError("--ca-password-file is for --ca-key") }
+        guard caKey != nil || (caPasswordFile == nil && !caPasswordStdin) else {
+            throw ValidationError("--ca-password-file and --ca-password-stdin are for --ca-key")
+        }
+        guard caPasswordFile == nil || !caPasswordStdin else {
+            throw ValidationError("one of --ca-password-file and --ca-password-stdin is enough")
+        }
+        guard !recover || caKey == nil else {
+            throw ValidationError("--recover is for a CA made from a seed; an import takes --crl without it")
+        }
+        guard crl.isEmpty || recover || caKey != nil else {
+            throw ValidationError("--crl is for --recover, or for an import with --ca-key")
+        }
         if let keyType, !Self.keyTypes.contains(keyType) {
             throw ValidationError("--key-type is one of \(Self.keyTypes.joined(separator: ", "))")
         }
@@ -67,7 +90,13 @@ struct Init: ParsableCommand {
         wishes.subject = subject
         wishes.company = company
         wishes.allowsWeakSeed = weakSeed
+        wishes.recovers = recover
+        wishes.lists = try crl.map { try NamedFile.absolute($0) }
+        wishes.keyPasswordFile = Credential.path("ca-key-password")
         let origin = try self.origin()
+        guard !recover || origin.seed != nil else {
+            throw CommandError(.refused, "--recover needs the seed of the CA that was lost; give it with --seed-file or --seed-stdin")
+        }
         let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
         shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.command("up"))\n")
         try InitReport.hasBeenShown(result, shared)
@@ -78,7 +107,7 @@ struct Init: ParsableCommand {
         if let caKey, let caCert {
             origin.authorityKey = try NamedFile.readText(caKey)
             origin.authorityCertificate = try NamedFile.readText(caCert)
-            origin.password = try caPasswordFile.map { try PasswordFile.read($0) }
+            origin.password = try caPassword()
         } else if let seed {
             Output.complain(
                 "warning: --seed shows the seed to everyone who can list processes on this host; use --seed-file or --seed-stdin")
@@ -89,6 +118,11 @@ struct Init: ParsableCommand {
             origin = try StartOrigin.fromEnvironment()
         }
         return origin
+    }
+
+    private func caPassword() throws -> String? {
+        if caPasswordStdin { return try SecretInput.read("the password of the CA's key") }
+        return try (caPasswordFile ?? Credential.path("ca-password")).map { try PasswordFile.read($0) }
     }
 }
 
@@ -103,11 +137,23 @@ enum StartOrigin {
             throw CommandError(.refused, "UPKI_CA_SEED and UPKI_CA_KEY_FILE are both set: a CA is either imported or made from a seed")
         }
         var origin = CoreRun.Origin(seed: inputs.seed?.text)
+        if origin.seed == nil, inputs.keyFile == nil { origin.seed = try Credential.path("seed").map { try SeedInput.read(file: $0) } }
         if let key = inputs.keyFile, let certificate = inputs.certificateFile {
             origin.authorityKey = try NamedFile.readText(key)
             origin.authorityCertificate = try NamedFile.readText(certificate)
+            origin.password = try Credential.path("ca-password").map { try PasswordFile.read($0) }
         }
         return origin
+    }
+}
+
+/// What systemd handed to this program as files (systemd.exec(5), "CREDENTIALS").
+enum Credential {
+    /// The path of the credential of that name; nil where there is none.
+    static func path(_ name: String) -> String? {
+        guard let folder = getenv("CREDENTIALS_DIRECTORY").map({ String(cString: $0) }), !folder.isEmpty else { return nil }
+        let path = "\(folder)/\(name)"
+        return access(path, F_OK) == 0 ? path : nil
     }
 }
 
@@ -136,6 +182,7 @@ enum InitReport {
             ("  subject", result.text("subject")), ("  fingerprint", result.text("fingerprint")), ("  key type", result.text("key_type")),
             ("  valid until", HumanTime.point(result.text("not_after"), now: shared.now)), ("  data directory", result.text("data_dir")),
         ]).rendered(width: shared.output.width)
+        for list in result["crls"]?.arrayValue ?? [] { text += "  \(TakenOverText.line(list))\n" }
         if let seed = result["seed"]?.stringValue {
             text += """
 

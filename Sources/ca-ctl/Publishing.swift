@@ -10,7 +10,7 @@ import UPKIProtocol
 
 struct RevocationLists: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "crl", abstract: "The certificate revocation list.", subcommands: [Generate.self, Show.self])
+        commandName: "crl", abstract: "The certificate revocation list.", subcommands: [Generate.self, Show.self, Import.self])
 
     struct Generate: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Builds and publishes a CRL now.")

@@ -21,6 +21,8 @@ package struct ServicePlan: Sendable {
     package var logLevel: String
     /// For `key_storage: seed`: the path, never the seed.
     package var seedFile: String?
+    /// For `key_storage: encrypted`: the path, never the password.
+    package var keyPasswordFile: String?
     /// A user for each program; nil: all are of ca-ctl's own.
     package var users: ProgramUsers?
     /// A service that was not heard for so long hangs.
@@ -28,7 +30,8 @@ package struct ServicePlan: Sendable {
     package var restart = RestartPolicy()
 
     package init(
-        locations: Locations, host: HostAddress, port: Int, registrarPort: Int, logFormat: String, logLevel: String, seedFile: String?
+        locations: Locations, host: HostAddress, port: Int, registrarPort: Int, logFormat: String, logLevel: String, seedFile: String?,
+        keyPasswordFile: String? = nil
     ) {
         self.locations = locations
         self.host = host
@@ -37,6 +40,7 @@ package struct ServicePlan: Sendable {
         self.logFormat = logFormat
         self.logLevel = logLevel
         self.seedFile = seedFile
+        self.keyPasswordFile = keyPasswordFile
     }
 
     package func endpoint(_ port: Int) -> String { host.isIPv6 ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)" }
@@ -47,11 +51,13 @@ package struct ServicePlan: Sendable {
         let log = ["--log-format", logFormat, "--log-level", logLevel]
         let sockets = ["--run-dir", socketFolder]
         let core = try programs.path(of: "ca-core")
+        let secrets = [("--seed-file", seedFile), ("--key-password-file", keyPasswordFile)].flatMap { flag, path in
+            path.map { [flag, $0] } ?? []
+        }
         return [
             ServiceSpec(
                 name: Self.core, executable: core,
-                arguments: ["serve", "--data-dir", locations.dataDirectory] + sockets + (seedFile.map { ["--seed-file", $0] } ?? [])
-                    + socketAccess + log,
+                arguments: ["serve", "--data-dir", locations.dataDirectory] + sockets + secrets + socketAccess + log,
                 // Its supplementary groups let it give its sockets to them.
                 runAs: users.map { $0.core.identity(groups: [$0.front.gid, $0.registrar.gid]) },
                 // A store of many gigabytes may have to be recovered first.

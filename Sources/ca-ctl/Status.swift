@@ -172,6 +172,7 @@ package struct StatusReport: Sendable {
                     + "that have \(core["program"]?.text("data_dir") ?? "")/db/ca.sqlite open")
         }
         warnings += Self.faultWarnings(core, command: command)
+        if let note = core["recovery"]?["note"]?.stringValue { warnings.append(note) }
         if let time = core["seed_exposed_at"]?.stringValue {
             warnings.append(
                 "SEED EXPOSED: it came in clear over a network at \(time); whoever listened there can make the CA's key: plan a new CA, and use tokens"

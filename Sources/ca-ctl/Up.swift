@@ -28,7 +28,9 @@ struct Up: ParsableCommand {
     @Flag(help: "Refuse to start where no CA is.")
     var noInit = false
 
-    @Option(help: "For key_storage: seed: the file that the seed is read from at each start, mode 0600.", completion: .file())
+    @Option(
+        help: "For key_storage: seed: the file that the seed is read from at each start, mode 0600. Otherwise it is only checked.",
+        completion: .file())
     var seedFile: String?
 
     @Option(help: "How log lines look: auto, plain or json.", completion: .list(["auto", "plain", "json"]))
@@ -59,14 +61,18 @@ struct Up: ParsableCommand {
         }
     }
 
+    /// Where the seed is: as said, or in the credential of a service.
+    private var givenSeedFile: String? { seedFile ?? Credential.path("seed") }
+
     func run() throws {
         let locations = try shared.directories.locations()
         // Before anything is made, so that a refusal leaves no half of a CA behind.
         let wanted = try configuration(locations)
-        guard wanted.keyStorage != .seed || seedFile != nil else {
+        guard wanted.keyStorage != .seed || givenSeedFile != nil else {
             throw CommandError(
                 .refused,
-                "key_storage: seed needs the seed at each start, also of ca-core alone: give it in a file of mode 0600 with --seed-file")
+                "key_storage: seed needs the seed at each start, also of ca-core alone: give it in a file of mode 0600 with --seed-file, or as the systemd credential 'seed'"
+            )
         }
         let separation = try Separation.plan(dataDirectory: locations.dataDirectory, runDirectory: locations.runDirectory)
         let made = try initialise(locations)
@@ -79,7 +85,9 @@ struct Up: ParsableCommand {
         for warning in configuration.warnings { log.warning("\(warning)") }
         var plan = ServicePlan(
             locations: locations, host: configuration.host, port: configuration.port, registrarPort: configuration.registrarPort,
-            logFormat: format.rawValue, logLevel: configuration.logLevel.rawValue, seedFile: try absolute(seedFile))
+            logFormat: format.rawValue, logLevel: configuration.logLevel.rawValue,
+            seedFile: try givenSeedFile.map { try NamedFile.absolute($0) },
+            keyPasswordFile: configuration.passwordFile == nil ? Credential.path("ca-key-password") : nil)
         if let watchdog { plan.watchdog = .milliseconds(Int64(watchdog * 1000)) }
         if let restartLimit { plan.restart.limit = restartLimit }
         switch separation {
@@ -116,10 +124,14 @@ struct Up: ParsableCommand {
         }
         // An import is done once; its files need not stay.
         var origin = isThere ? CoreRun.Origin(seed: try seedFromEnvironment()) : try StartOrigin.fromEnvironment()
-        if !isThere, let seedFile, origin.seed == nil, origin.authorityKey == nil { origin.seed = try SeedInput.read(file: seedFile) }
+        if !isThere, let seedFile = givenSeedFile, origin.seed == nil, origin.authorityKey == nil {
+            origin.seed = try SeedInput.read(file: seedFile)
+        }
         let hasSeedInFile = try configuration(locations).seedInFile != nil
         guard !isThere || origin.seed != nil || hasSeedInFile else { return nil }
-        let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, CoreRun.Wishes()))
+        var wishes = CoreRun.Wishes()
+        wishes.keyPasswordFile = Credential.path("ca-key-password")
+        let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
         guard result["created"]?.boolValue == true else { return nil }
         // At once: should the start fail, the only copy of the seed must not be lost.
         shared.output.show(result, text: InitReport.text(result, shared) + "\n")
@@ -131,14 +143,6 @@ struct Up: ParsableCommand {
         do throws(SettingsError) { return try StartInputs(environment: SettingsEnvironment.current()).seed?.text } catch {
             throw CommandError(.refused, error.oneLine)
         }
-    }
-
-    /// The services have no directory of ours to start from.
-    private func absolute(_ path: String?) throws -> String? {
-        guard let path else { return nil }
-        guard let real = realpath(path, nil) else { throw CommandError(.refused, "\(path): \(String(cString: strerror(errno)))") }
-        defer { free(real) }
-        return String(cString: real)
     }
 }
 

@@ -31,6 +31,9 @@ struct CoreRunTests {
         wishes.subject = "/O=Example/CN=Root"
         wishes.company = "Example"
         wishes.allowsWeakSeed = true
+        wishes.recovers = true
+        wishes.lists = ["/a.pem", "/b.pem"]
+        wishes.keyPasswordFile = "/password"
         let origin = CoreRun.Origin(seed: Self.secret, authorityKey: Self.secret, authorityCertificate: "cert", password: Self.secret)
         let runs = [
             CoreRun.initialise(dataDirectory: "/data", origin, wishes),
@@ -43,8 +46,8 @@ struct CoreRunTests {
         }
         #expect(
             runs[0].arguments == [
-                "init", "--until-shown", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company", "Example",
-                "--weak-seed",
+                "init", "--until-shown", "--data-dir", "/data", "--key-type", "ec-p384", "--subject", "/O=Example/CN=Root", "--company",
+                "Example", "--key-password-file", "/password", "--crl", "/a.pem", "--crl", "/b.pem", "--weak-seed", "--recover",
             ])
         #expect(runs[1].arguments == ["export", "--data-dir", "/data", "--cn", "www", "--pkcs12"])
         #expect(

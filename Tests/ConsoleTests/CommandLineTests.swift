@@ -21,6 +21,10 @@ struct CommandLineTests {
         init --key-type rsa-4096
         init --subject /C=FR/O=Example/CN=Root
         init --ca-key F --ca-cert F --ca-password-file F
+        init --ca-key F --ca-cert F --ca-password-stdin
+        init --ca-key F --ca-cert F --crl F G
+        init --recover --seed-file F
+        init --recover --seed-stdin --crl F G --crl H --key-type ec-p384
         up
         up --host 127.0.0.1 --port 5000 --no-init
         status
@@ -62,8 +66,12 @@ struct CommandLineTests {
         cert list --state revoked --limit 10 --after 1
         cert export www.example.com
         cert export www.example.com --pkcs12 F
+        cert adopt F G
+        cert adopt F --profile webapp
         crl generate
         crl show
+        crl import F
+        crl import -
         profile list
         profile show server
         profile add F
@@ -117,7 +125,9 @@ struct CommandLineTests {
             "frobnicate", "cert", "cert frobnicate", "cert revoke", "cert revoke a --serial 1", "registrar open --for tomorrow",
             "registrar open --max 0",
             "init --seed a --seed-stdin", "init --ca-key F", "init --ca-password-file F", "init --key-type rsa-1024",
-            "init --seed S --ca-key F --ca-cert F",
+            "init --seed S --ca-key F --ca-cert F", "init --ca-password-stdin", "init --crl F", "init --recover --ca-key F --ca-cert F",
+            "init --seed-stdin --crl F", "init --ca-key F --ca-cert F --ca-password-file F --ca-password-stdin", "init --recover --crl",
+            "crl import", "crl import F G",
             "up --port 0", "up --port 65535", "up --port x", "up --log-format pretty", "status --wait -1", "status --wait soon",
             "node limit ra", "node add ra",
             "node limit ra --names a --any-name", "node rebind ra --address 127.0.0.1 --for 1h", "cert list --limit 0",
@@ -147,8 +157,8 @@ struct CommandLineTests {
         "a CA that is not there ends every command that asks it with 3 and names the next command",
         arguments: promised.filter { line in
             let withoutCA = [
-                "init", "up", "seed token", "cert export", "completions", "profile add", "ocsp", "cert sign", "metrics --out", "doctor",
-                "audit verify --offline",
+                "init", "up", "seed token", "cert export", "completions", "profile add", "ocsp", "cert sign", "crl import F",
+                "cert adopt F", "metrics --out", "doctor", "audit verify --offline",
             ]
             return !withoutCA.contains(where: line.hasPrefix) || line == "seed token --rotate"
         })
@@ -166,7 +176,9 @@ struct CommandLineTests {
             "up --no-init --data-dir /nonexistent/upki", "up --host 192.0.2.1 --data-dir /nonexistent/upki",
             "profile add /nonexistent/p.yml",
             "cert sign /nonexistent/c.pem", "ocsp check /nonexistent/c.pem",
-            "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki",
+            "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki", "init --recover --data-dir /nonexistent/upki",
+            "init --recover --seed-file /nonexistent/seed --crl /nonexistent/crl.pem --data-dir /nonexistent/upki",
+            "crl import /nonexistent/crl.pem --data-dir /nonexistent/upki",
         ])
     func refusedHere(line: String) throws {
         let run = try Program.run(words(line))

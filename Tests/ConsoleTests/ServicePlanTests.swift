@@ -63,6 +63,20 @@ struct ServicePlanTests {
         }
     }
 
+    @Test("the files with seed and key password are named to the core alone")
+    func secretFiles() throws {
+        try Self.withPrograms { programs in
+            var plan = try Self.plan(seedFile: "/run/credentials/x/seed")
+            plan.keyPasswordFile = "/run/credentials/x/ca-key-password"
+            let services = try plan.services(programs)
+            #expect(
+                services[0].arguments[5...8] == [
+                    "--seed-file", "/run/credentials/x/seed", "--key-password-file", "/run/credentials/x/ca-key-password",
+                ])
+            for service in services.dropFirst() { #expect(!service.arguments.contains { $0.contains("credentials") }) }
+        }
+    }
+
     @Test("an IPv6 address stands in brackets")
     func ipv6() throws {
         #expect(try Self.plan(host: "::1").endpoint(5000) == "tcp://[::1]:5000")

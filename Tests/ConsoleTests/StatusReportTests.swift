@@ -186,6 +186,9 @@ struct StatusReportTests {
                 "registration stays open and closes in 7 d: ca-ctl registrar close as soon as the RAs are in",
                 "publication.base_url is not set: certificates carry no address of CRL and OCSP",
             ])
+        report.core = [("publication", "http://pki.example.com"), ("recovery", [("note", "recovered from the seed")].object)].object
+        report.users = nil
+        #expect(warnings() == ["recovered from the seed"])
         report = Self.report([])
         report.core = [("publication", "http://pki.example.com"), ("expiries", [expiry("crl", "2026-11-23T15:47:05Z")])].object
         #expect(warnings() == ["the CRL is out of date since 2026-11-23T15:47:05Z: ca-ctl crl generate"])

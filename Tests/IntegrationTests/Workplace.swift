@@ -14,6 +14,8 @@ enum Checkout {
 
     static let peers = (#filePath as NSString).deletingLastPathComponent + "/peers"
 
+    static let documents = Self.root + "/docs"
+
     private static let root = ((#filePath as NSString).deletingLastPathComponent + "/../..") as String
 
     /// The Python of the environment that holds this version of upki-ra; `scripts/setup test` makes it.

@@ -186,7 +186,6 @@ struct ConfigurationTests {
             ("ocsp:\n  validity: 1h\n  max_age: 2h", "ca.config.yml:3: ocsp.max_age is 7200 s; at most ocsp.validity (3600 s) is allowed"),
             ("names: {blocked: [\"*\"]}", "ca.config.yml:1: an entry of names.blocked is *; a name"),
             ("key_storage: hsm", "ca.config.yml:1: key_storage is hsm; file, encrypted or seed is allowed"),
-            ("key_storage: encrypted", "ca.config.yml:1: key_storage is encrypted; it needs a password_file"),
             ("key_storage: seed\npassword_file: /x", "ca.config.yml:2: password_file is of no use with key_storage: seed"),
             ("log: {level: loud}", "ca.config.yml:1: log.level is loud; trace, debug, info, notice, warning, error or critical is allowed"),
             ("[a, b]", "ca.config.yml:1: the file is a list; a map of keys and values is allowed"),

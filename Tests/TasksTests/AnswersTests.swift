@@ -436,7 +436,10 @@ struct OperatorTaskTests {
     func shapes() throws {
         let bench = try Bench()
         let status = try self.ask(bench, "status")
-        #expect(status.names == ["version", "ca", "registration", "counts", "crl", "publication", "seed_exposed_at", "expiries", "audit"])
+        #expect(
+            status.names == [
+                "version", "ca", "registration", "counts", "crl", "publication", "recovery", "seed_exposed_at", "expiries", "audit",
+            ])
         #expect(status["counts"]?["nodes"] == 3)
         #expect(try self.ask(bench, "reload") == true)
         #expect(try self.ask(bench, "tokens").arrayValue?.first?.names == ["id", "kind", "cn", "live", "expires_at", "used_at", "revoked"])

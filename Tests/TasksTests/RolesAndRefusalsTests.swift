@@ -61,6 +61,8 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("show_crl", .local, on: [.admin]),
         .init("accept_clock", .local, changes: true, on: [.admin]),
         .init("metrics", .local, on: [.admin]), .init("doctor", .local, on: [.admin]),
+        .init("import_crl", .local, changes: true, "upload", on: [.admin]),
+        .init("adopt_certificate", .local, changes: true, "certificate", on: [.admin]),
     ]
 
     /// Harmless values for every parameter, so that one can be left out at a time.
@@ -69,7 +71,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         "account_id": "a", "jwk": [:], "order_id": "o",
         "identifiers": ["a.example"], "auth_id": "z", "identifier_type": "dns", "identifier_value": "a.example", "cert_id": "1",
         "certificate": "x", "id": "x",
-        "address": "127.0.0.77", "checkpoints": ["x"], "reason": "x",
+        "address": "127.0.0.77", "checkpoints": ["x"], "reason": "x", "upload": "u",
     ]
 }
 

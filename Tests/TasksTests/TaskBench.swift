@@ -70,9 +70,15 @@ private final class FakePublisher: ListPublisher {
             var entries = 0
             try list.revokedCertificates?.forEachEntry { _ in entries += 1 }
             return PublishedListFacts(
-                number: list.crlNumber?.value, thisUpdate: UnixTime(list.thisUpdate.unixSeconds),
+                number: list.crlNumber, thisUpdate: UnixTime(list.thisUpdate.unixSeconds),
                 nextUpdate: list.nextUpdate.map { UnixTime($0.unixSeconds) }, entries: entries, bytes: der.count)
         }
+    }
+    func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON {
+        [
+            "upload": .string(piece.upload), "bytes": .integer(piece.data?.count ?? -1), "offset": .integer(piece.offset),
+            "last": .bool(piece.isLast),
+        ]
     }
 }
 

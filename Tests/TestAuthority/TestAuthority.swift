@@ -1,7 +1,7 @@
 // An authority for tests: a fixed clock, a random source that repeats itself, a P-256 CA made in memory, folders that remember.
 
 public import Authority
-import Crypto
+public import Crypto
 import Foundation
 public import InMemoryStore
 public import PKI
@@ -105,13 +105,14 @@ public struct TestAuthority: Sendable {
 
     /// - Parameters:
     ///   - days: the CA certificate's life.
+    ///   - key: the CA's key; a fresh one where none is given.
     ///   - wrapping: what stands between the authority and its store.
     public init(
         subject: String = "/C=FR/O=Test/CN=Test CA", days: Int = 3_650, at start: UnixTime = TestAuthority.start, rules: Rules = Rules(),
-        profiles extra: [CertificateProfile] = [], wrapping: (InMemoryStore) -> any Store = { $0 }
+        profiles extra: [CertificateProfile] = [], key: P256.Signing.PrivateKey = P256.Signing.PrivateKey(),
+        wrapping: (InMemoryStore) -> any Store = { $0 }
     ) throws {
         let inner = InMemoryStore()
-        let key = P256.Signing.PrivateKey()
         let clock = FixedClock(start)
         let random = RepeatableRandom()
         guard let name = DistinguishedName.parse(subject) else { throw AuthorityError(.invalidParameter, subject) }

@@ -25,6 +25,10 @@ struct FileIdentity: Equatable, Sendable {
 
 /// What the last process left beside the database.
 enum LeftLog {
+    /// What is said then, before anything opens the store: opening it makes both files anew, and nobody could tell any more.
+    static let missing =
+        "The store's log (ca.sqlite-wal) is gone or cut off, and acknowledged changes with it; put it back as it was, or remove ca.sqlite-shm to go on without them"
+
     /// Whether a process that was killed left a log that is now gone or cut off, and with it changes that were acknowledged.
     ///
     /// SQLite's wal-index (`-shm`; sqlite.org/walformat.html 2) outlives a killed process and says how many frames the log had and how many

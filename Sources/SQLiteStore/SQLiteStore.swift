@@ -36,12 +36,7 @@ public final class SQLiteStore: Store {
     public init(path: String, reserve size: Int64 = 0) throws {
         self.path = path
         self.reserve = Reserve(path: (path as NSString).deletingLastPathComponent + "/reserve", size: size)
-        guard !LeftLog.isMissing(besideDatabase: path) else {
-            throw AuthorityError(
-                .storage,
-                "The store's log (ca.sqlite-wal) is gone or cut off, and acknowledged changes with it; put it back as it was, or remove ca.sqlite-shm to go on without them"
-            )
-        }
+        guard !LeftLog.isMissing(besideDatabase: path) else { throw AuthorityError(.storage, LeftLog.missing) }
         (self.pool, self.checkpointer) = try Self.open(path, self.reserve)
         self.log = FileIdentity(path + "-wal")
         self.reserve.fill()
@@ -216,21 +211,6 @@ public final class SQLiteStore: Store {
 
     /// Whether a damaged page was met since the start.
     public var isDamaged: Bool { self.damage.load(ordering: .relaxed) }
-
-    /// Reads the whole file and says what is wrong with it: one line for each fault, without paths; none where it is sound.
-    ///
-    /// Takes minutes on a large store and holds its log meanwhile; other reads and writes go on.
-    /// - Throws: `AuthorityError` where it cannot be read at all.
-    public func integrityFaults() throws -> [String] {
-        do {
-            let lines = try self.pool.unsafeRead { try String.fetchAll($0, sql: "PRAGMA integrity_check(100)") }
-            return lines == ["ok"] ? [] : lines.flatMap { $0.split(separator: "\n").map(String.init) }.filter { !$0.hasPrefix("***") }
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
-            return ["the file is damaged so far that it cannot be checked"]
-        } catch let error as DatabaseError {
-            throw Self.failure(error, self.path)
-        }
-    }
 
     /// What the writing connection itself says of its journal mode and its `synchronous` (2 is FULL): both are its own, not the file's, so
     /// that no other connection can tell a test.

@@ -14,6 +14,7 @@ public final class StoreInspection: Sendable {
     /// - Throws: `AuthorityError.storage` where there is no store, or none of this version.
     public init(path: String) throws {
         self.path = path
+        guard !LeftLog.isMissing(besideDatabase: path) else { throw AuthorityError(.storage, LeftLog.missing) }
         var configuration = Configuration()
         configuration.readonly = true
         configuration.busyMode = .timeout(1)

@@ -26,7 +26,7 @@ public enum AuditOffline {
         let fingerprint = Issuer.fingerprint(of: try OpenedAuthority.readCertificate(directory))
         let key = try self.key(directory)
         let checkpoints = try files.map { try self.checkpoints(in: $0) }
-        let store = try ReadOnlyStore(path: directory.database)
+        let store = try self.store(directory)
         let (owner, records) = try store.read { (try $0.setting(.authorityFingerprint), try $0.lastAuditRecord()?.sequence ?? 0) }
         guard owner == fingerprint else {
             throw CoreError("the store belongs to another CA certificate than ca.crt; restore the one it was made with")
@@ -43,6 +43,12 @@ public enum AuditOffline {
             .init("walk", Describe.verdict(verdict, records: records)),
             .init("comparison", comparison.map { Describe.comparison($0, of: all.count) } ?? .null),
         ])
+    }
+
+    private static func store(_ directory: DataDirectory) throws -> StoreInspection {
+        do { return try StoreInspection(path: directory.database) } catch let error as AuthorityError {
+            throw CoreError("The store cannot be read: \(error.detail)")
+        }
     }
 
     /// What the checkpoints of the CA in `directory` are checked with.

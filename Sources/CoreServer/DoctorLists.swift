@@ -100,6 +100,6 @@ extension Doctor {
         if let running { return try running.authority.verifyAudit() }
         // A key that cannot be used is another check's matter; the chain can be walked without it.
         guard let key = try? AuditOffline.key(self.directory) else { return try store.read { try $0.verifyAudit() } }
-        return try ReadOnlyStore(path: self.directory.database).verifyAudit(key: key) { _ in }
+        return try store.verifyAudit(key: key) { _ in }
     }
 }

@@ -1,4 +1,4 @@
-// A store that is only looked at: a connection of its own that cannot write, for the doctor.
+// A store that is only looked at: a connection of its own that cannot write, for the doctor and for the audit log of a CA that does not run.
 
 public import Authority
 import Foundation
@@ -7,7 +7,7 @@ import GRDB
 /// Reads a store without changing it, whether a CA runs on it or not.
 ///
 /// Its connection shares no cache with a running store, so that what is on disk is seen.
-public final class StoreInspection: Sendable {
+public final class StoreInspection: Store {
     private let queue: DatabaseQueue
     private let path: String
 
@@ -51,6 +51,11 @@ public final class StoreInspection: Sendable {
         do { return try self.queue.read { try body(Rows(database: $0)) } } catch let error as DatabaseError {
             throw AuthorityError(.storage, Self.words(error), cause: String(describing: error))
         }
+    }
+
+    /// - Throws: `AuthorityError.storageUnavailable`, always.
+    public func write<Result>(_ body: (any StoreWriter) throws -> Result) throws -> Result {
+        throw AuthorityError(.storageUnavailable, "the store was opened for reading only")
     }
 
     /// What SQLite finds wrong with the file's pages, rows and indexes; nothing where all is well.

@@ -98,23 +98,4 @@ struct CountingTests {
         #expect(snapshot.cumulativeCounts[0] == 4 * 501)
         #expect(abs(snapshot.sum - 4 * 0.312_487_5 * 1_000) < 1e-6)
     }
-
-    @Test("recording a request costs well under a microsecond")
-    func cost() {
-        let counter = Counter()
-        let histogram = Histogram.seconds()
-        let clock = ContinuousClock()
-        let rounds = 200_000
-        // The best of five: the machine has other things to do.
-        let best =
-            (0..<5).map { _ in
-                clock.measure {
-                    for value in 0..<rounds {
-                        counter.add()
-                        histogram.record(UInt64(value & 0xfff) * 1_000)
-                    }
-                }
-            }.min() ?? .seconds(1)
-        #expect(best / rounds < .microseconds(1))
-    }
 }

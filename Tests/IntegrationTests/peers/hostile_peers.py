@@ -1,7 +1,10 @@
 """Peers that break the transport, one attack after another; during each, and after it, another client is served as fast as before.
 
-    hostile_peers.py PORT FRONT_PID      stdin: {"csr": PEM}
-    stdout: {"undisturbed": {…}, "before": bytes, "attacks": [{"name", "facts", "during": {…}, "after": {…}, "memory": bytes}, …]}
+    hostile_peers.py PORT FRONT_PID      stdin: {"csr": PEM, "csrs": {name: PEM}}
+    stdout: {"undisturbed": {…}, "before": bytes, "attacks": [{"name", "facts", "during": {…}, "after": {…}, "memory": bytes}, …],
+             "requests": [{"name", "answer", "after": {…}}, …]}
+
+`requests` are well-formed frames with hostile content, one after another; after each the other client is timed in the same way.
 
 Times are seconds: the median of 20 `get_ca`, of 20 `sign`, and one `get_ca` on a new connection. Memory is the front's share (PSS).
 The random numbers are always the same.
@@ -18,7 +21,8 @@ import time
 import zmq
 
 PORT, FRONT = int(sys.argv[1]), int(sys.argv[2])
-CSR = json.load(sys.stdin)["csr"]
+given = json.load(sys.stdin)
+CSR = given["csr"]
 random.seed(20261125)
 context = zmq.Context()
 
@@ -349,8 +353,58 @@ ATTACKS = [
     announced_frames, commands, connects_and_leaves, asks_and_leaves, never_reads, never_reads_large_answers, one_octet_at_a_time, another_ones_name,
 ]
 
+
+
+# ---- Well-formed frames with hostile content
+
+
+def hostile_requests() -> list[tuple[str, bytes]]:
+    requests = []
+
+    def add(name: str, task: str, **params) -> None:
+        requests.append((name, json.dumps({"TASK": task, "params": params}).encode()))
+
+    names = ["..", "a/b", ".", "a\0.example.com", "n" * 300, "CON", "\u043f\u0440\u0438\u043c\u0435\u0440", "\u202egro.elpmaxe", "Twin.example.com", "tWIN.EXAMPLE.COM"]
+    for number, name in enumerate(names):
+        add(f"cn {number}", "generate", cn=name, profile="user")
+    for duration in (0, -1, -(2**63), 2**63, 10**400, 1e300, "7", None, []):
+        add(f"duration {str(duration)[:20]}", "sign", csr=CSR, duration=duration)
+    add("10,000 sans", "generate", cn="many.example.com", sans=[f"h{number}.example.com" for number in range(10_000)])
+    add("10,000 equal sans", "generate", cn="same.example.com", sans=["same.example.com"] * 10_000)
+    add("a CSR of 900 kB", "sign", csr="\n".join(["x" * 76] * 11_500) + "\n" + CSR)
+    add("a CSR with 900 kB in it", "sign", csr=CSR.replace("-----END", "A" * 900_000 + "\n-----END", 1))
+    for name, csr in given["csrs"].items():
+        add(f"CSR: {name}", "sign", csr=csr)
+    for serial in ("abc", "", "-1", "0x", "1" * 100_000, "\u0661\u0662", None, 1.5, {"a": 1}):
+        add(f"serial {str(serial)[:20]}", "revoke", serial=serial)
+    for reason in (-1, 7, 11, 2**70, "7", "removeFromCRL", "", [1], "x" * 100_000):
+        add(f"reason {str(reason)[:20]}", "revoke", dn="/CN=nobody.example.com", reason=reason)
+    add("account id of any characters", "acme_sync_account", account_id="".join(map(chr, range(1, 0xD800, 61))), jwk={"kty": "EC"})
+    add("account id of 900 kB", "acme_sync_account", account_id="a" * 900_000, jwk={"kty": "EC"})
+    requests.append(("account id that is no UTF-8", b'{"TASK":"acme_get_account","params":{"account_id":"\xff\xfe\x80"}}'))
+    requests.append(("two equal keys", b'{"TASK":"generate","params":{"cn":"a.example.com","cn":"b.example.com"}}'))
+    requests.append(("two tasks", b'{"TASK":"get_ca","TASK":"generate","params":{}}'))
+    requests.append(("100,000 brackets", b'{"TASK":"get_ca","params":' + b"[" * 100_000 + b"]" * 100_000 + b"}"))
+    requests.append(("100,000 members", b'{"TASK":"get_ca","params":{' + b",".join(b'"k%d":0' % number for number in range(60_000)) + b"}}"))
+    return requests
+
+
+def answered_once(connection: socket.socket, request: bytes) -> str:
+    connection.sendall(frame(request) + frame(GET_CA))
+    answers = [json.loads(message(connection)) for _ in range(2)]
+    # The two may overtake each other; a third would be taken for the next request's.
+    lines = [answer.get("MSG", "ANSWER") for answer in answers]
+    lines.remove("ANSWER")
+    return lines[0]
+
+
 served()
-result = {"undisturbed": served(), "before": memory(), "attacks": []}
+result = {"undisturbed": served(), "before": memory(), "attacks": [], "requests": []}
+hostile = peer()
+for name, request in hostile_requests():
+    answer = answered_once(hostile, request)
+    result["requests"].append({"name": name, "answer": answer[:200], "after": served()})
+hostile.close()
 for attack in ATTACKS:
     facts, connections = attack()
     during = served()

@@ -12,6 +12,7 @@ let cryptoExtras: Target.Dependency = .product(name: "_CryptoExtras", package: "
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let nio: [Target.Dependency] = ["NIOCore", "NIOHTTP1", "NIOPosix"].map { .product(name: $0, package: "swift-nio") }
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -40,10 +41,13 @@ let package = Package(
     products: [
         .executable(name: "ca-core", targets: ["ca-core"]),
         .executable(name: "ca-registrar", targets: ["ca-registrar"]),
+        .executable(name: "ca-ocsp-bridge", targets: ["ca-ocsp-bridge"]),
         .executable(name: "ca-ctl", targets: ["ca-ctl"]),
         // The benchmarks, a package of their own, speak the protocol with these.
         .library(name: "UPKIProtocol", targets: ["UPKIProtocol"]),
         .library(name: "ZeroMQ", targets: ["ZeroMQ"]),
+        .library(name: "OCSPClient", targets: ["OCSPClient"]),
+        .library(name: "RevocationFormats", targets: ["RevocationFormats"]),
         // Loaded into ca-core by tests of faults; it is never installed.
         .library(name: "FaultShim", type: .dynamic, targets: ["FaultShim"]),
         // The fuzzers, a package of their own too, read with these.
@@ -60,6 +64,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", .upToNextMinor(from: "4.5.2")),
         .package(url: "https://github.com/apple/swift-log", .upToNextMinor(from: "1.16.2")),
         .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2")),
+        .package(url: "https://github.com/apple/swift-nio", .upToNextMinor(from: "2.101.2")),
         .package(url: "https://github.com/groue/GRDB.swift", .upToNextMinor(from: "7.10.0")),
         .package(url: "https://github.com/jpsim/Yams", .upToNextMinor(from: "6.2.2")),
     ],
@@ -89,7 +94,12 @@ let package = Package(
         module("ZeroMQ", ["CZeroMQ"]),
         module("Supervised", ["CLinux", "CSystemd"]),
         module("Supervision", ["CLinux", "Supervised"]),
-        module("Relay", ["CLinux", "ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
+        module("CoreLink", ["Threads", "UPKIProtocol", "ZeroMQ"]),
+        module("Relay", ["CLinux", "CoreLink", "ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
+        module(
+            "OCSPResponder",
+            ["CoreLink", "Metrics", "PKI", "RevocationFormats", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto, x509, asn1] + nio),
+        module("OCSPClient", ["PKI", "RevocationFormats", crypto, x509, asn1]),
         module("Settings", ["PKI", yams]),
         module("ProgramLog", [logging, arguments]),
         module(
@@ -105,11 +115,13 @@ let package = Package(
         // The programs.
         program("ca-core", ["CoreServer", "ProgramLog", "Relay", "Supervised", "UPKIProtocol", arguments, logging]),
         program("ca-registrar", ["ProgramLog", "Relay", "Supervised", arguments, logging]),
+        program("ca-ocsp-bridge", ["OCSPResponder", "ProgramLog", "Supervised", arguments, logging]),
 
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "Metrics", "PKI", "ProgramLog", "Settings", "Supervised", "Supervision", "Threads", "UPKIProtocol", arguments, logging,
+                "AdminLink", "Console", "Metrics", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings", "Supervised", "Supervision",
+                "Threads", "UPKIProtocol", arguments, logging,
             ]),
 
         // Makes the manual pages at build time; it is not installed.
@@ -131,8 +143,15 @@ let package = Package(
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
-        tests("IntegrationTests", ["CLinux", "UPKIProtocol", "ca-core", "ca-ctl", "ca-registrar", "manual-pages"], exclude: ["peers"]),
+        tests("IntegrationTests", ["CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar", "manual-pages"],
+            exclude: ["peers"]),
         tests("MetricsTests", ["Metrics", "Threads"]),
+        tests("OCSPClientTests", ["OCSPClient", "PKI", "RevocationFormats", crypto, x509, asn1]),
+        tests(
+            "OCSPResponderTests",
+            [
+                "OCSPClient", "OCSPResponder", "Metrics", "PKI", "RevocationFormats", "Threads", "UPKIProtocol", "ZeroMQ", "ca-ocsp-bridge", crypto, x509, asn1,
+            ] + nio),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
         tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),

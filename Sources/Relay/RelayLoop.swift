@@ -1,4 +1,5 @@
 // The relay's I/O thread: all its sockets, the table of open requests, one pass of the loop after the other.
+import CoreLink
 import Threads
 import UPKIProtocol
 import ZeroMQ
@@ -135,7 +136,10 @@ final class RelayLoop {
         poll.add(descriptor: shared.control.descriptor)
         do throws(ZeroMQError) {
             context = try ZMQContext()
-            core = try CoreLink(options, context: context)
+            core = try CoreLink(
+                CoreLinkOptions(
+                    corePath: options.corePath, program: options.program, helloTimeout: options.helloTimeout,
+                    reconnectInterval: options.reconnectInterval), context: context)
             coreIndex = core.add(to: &poll)
             if let path = options.windowEventsPath {
                 var socketOptions = ZMQSocketOptions()

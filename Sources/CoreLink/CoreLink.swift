@@ -1,10 +1,10 @@
-// The relay's connection to ca-core: hello first, then requests; it notices when the core goes and comes back.
-import Threads
-import UPKIProtocol
-import ZeroMQ
+// A program's connection to ca-core: hello first, then requests; it notices when the core goes and comes back.
+package import Threads
+package import UPKIProtocol
+package import ZeroMQ
 
 /// A message of the core, read.
-enum CoreMessage {
+package enum CoreMessage {
     /// The core greets: a new connection, perhaps a new process.
     case hello
     case answer(id: UInt64, payload: [UInt8])
@@ -13,9 +13,27 @@ enum CoreMessage {
     case malformed(String)
 }
 
-/// The DEALER to the core and what is known about its other end. It lives on the I/O thread.
-final class CoreLink {
-    enum State: Equatable, CustomStringConvertible {
+/// What a link is told. Times are milliseconds.
+package struct CoreLinkOptions: Sendable {
+    /// The path of the core's socket for this program.
+    package var corePath: String
+    /// Name and version as `hello` says them: `ca-front 0.1.0`.
+    package var program: String
+    /// How long to wait for the answer to `hello` before it is said again.
+    package var helloTimeout: Int
+    package var reconnectInterval: Int
+
+    package init(corePath: String, program: String, helloTimeout: Int = 1_000, reconnectInterval: Int = 20) {
+        self.corePath = corePath
+        self.program = program
+        self.helloTimeout = helloTimeout
+        self.reconnectInterval = reconnectInterval
+    }
+}
+
+/// The DEALER to the core and what is known about its other end. It lives on the thread that made it.
+package final class CoreLink {
+    package enum State: Equatable, CustomStringConvertible {
         /// Nobody is connected.
         case away
         /// Somebody is connected and was not greeted yet.
@@ -26,7 +44,7 @@ final class CoreLink {
         /// The core does not serve this version; asked again now and then, since it may be replaced.
         case refused(line: String, since: MonotonicTime)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .away: "away"
             case .connected: "connected"
@@ -37,10 +55,10 @@ final class CoreLink {
         }
     }
 
-    private(set) var state = State.away
+    package private(set) var state = State.away
     /// The core process that answered last, as it names itself.
-    private(set) var instance: String?
-    private(set) var coreProgram = "ca-core"
+    package private(set) var instance: String?
+    package private(set) var coreProgram = "ca-core"
 
     private let socket: ZMQSocket
     private let monitor: ZMQMonitor
@@ -50,7 +68,7 @@ final class CoreLink {
     /// Answers of the core are bounded by the core at 16 MiB; this is a stop for a core that went wrong.
     private static let limits = ZMQReceiveLimits(parts: 2, bytes: 64 << 20)
 
-    init(_ options: RelayOptions, context: ZMQContext) throws(ZeroMQError) {
+    package init(_ options: CoreLinkOptions, context: ZMQContext) throws(ZeroMQError) {
         var socketOptions = ZMQSocketOptions()
         // Only to a core that is there: what waits stays in the relay's own table, with its deadline.
         socketOptions.immediate = true
@@ -67,13 +85,13 @@ final class CoreLink {
     }
 
     /// Adds socket and monitor to a poll set; returns the socket's index.
-    func add(to set: inout ZMQPollSet) -> Int {
+    package func add(to set: inout ZMQPollSet) -> Int {
         _ = monitor.add(to: &set)
         return set.add(socket)
     }
 
     /// Whether the loop should wake up when something can be sent.
-    func wantsToSend(requestsWait: Bool) -> Bool {
+    package func wantsToSend(requestsWait: Bool) -> Bool {
         switch state {
         case .connected: true
         case .ready: requestsWait
@@ -83,7 +101,7 @@ final class CoreLink {
     }
 
     /// When the link wants to act by itself.
-    var nextAction: MonotonicTime? {
+    package var nextAction: MonotonicTime? {
         switch state {
         case .greeting(_, let since), .refused(_, let since): since.advanced(byMilliseconds: helloTimeout)
         case .away, .connected, .ready: nil
@@ -91,7 +109,7 @@ final class CoreLink {
     }
 
     /// Takes in what happened to the connection; true when a core that had answered is gone.
-    func noticeConnections() throws(ZeroMQError) -> Bool {
+    package func noticeConnections() throws(ZeroMQError) -> Bool {
         var lost = false
         while let event = try monitor.next() {
             switch event.kind {
@@ -108,7 +126,7 @@ final class CoreLink {
 
     /// Says hello where that is due.
     /// - Parameter nextID: gives a fresh request id.
-    func greetIfDue(at now: MonotonicTime, nextID: () -> UInt64) throws(ZeroMQError) {
+    package func greetIfDue(at now: MonotonicTime, nextID: () -> UInt64) throws(ZeroMQError) {
         switch state {
         case .away, .ready: return
         case .connected: break
@@ -130,13 +148,13 @@ final class CoreLink {
     }
 
     /// Hands one request to the core; false when that is not possible now.
-    func send(_ header: InternalLink.RequestHeader, _ payload: [UInt8]) throws(ZeroMQError) -> Bool {
+    package func send(_ header: InternalLink.RequestHeader, _ payload: [UInt8]) throws(ZeroMQError) -> Bool {
         guard state == .ready else { return false }
         return try socket.sendNow(parts: [header.encoded, payload]) == .sent
     }
 
     /// The next message of the core, if there is one.
-    func receive(at now: MonotonicTime) throws(ZeroMQError) -> CoreMessage? {
+    package func receive(at now: MonotonicTime) throws(ZeroMQError) -> CoreMessage? {
         guard let message = try socket.receiveNow(Self.limits) else { return nil }
         guard message.parts.count == 2, message.discardedParts == 0 else {
             return .malformed("a message of \(message.parts.count + message.discardedParts) frames instead of two")

@@ -1,0 +1,1 @@
+// Asks an OCSP responder over a unix socket and judges what it answers.

@@ -1,6 +1,6 @@
 // The one error type of this module.
 
-/// What went wrong while a CRL was written or read.
+/// What went wrong while a CRL or an OCSP message was written or read.
 ///
 /// The types that conform to SwiftASN1's `DERParseable` throw `ASN1Error`, as every such type does, apart from the code
 /// `unsupportedCriticalExtension`, which has no counterpart there. The entry points
@@ -13,6 +13,7 @@ public struct RevocationFormatsError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case malformed
+            case tooManyCertIDs
             case unsupportedCriticalExtension
             case invalidField
             case invalidSerialNumber
@@ -23,17 +24,19 @@ public struct RevocationFormatsError: Error, Sendable, CustomStringConvertible {
 
         private let kind: Kind
 
-        /// The bytes are not the DER of what RFC 5280 describes.
+        /// The bytes are not the DER of what RFC 5280 or RFC 6960 describes.
         public static let malformed = Self(kind: .malformed)
-        /// A critical extension that this module does not process: the list must not be used (RFC 5280 5.2 and 5.3).
+        /// An OCSP request asks for more certificates than are answered at once.
+        public static let tooManyCertIDs = Self(kind: .tooManyCertIDs)
+        /// A critical extension that this module does not process: what has it must not be used (RFC 5280 5.2 and 5.3, RFC 6960 4.4).
         public static let unsupportedCriticalExtension = Self(kind: .unsupportedCriticalExtension)
-        /// A field handed in for writing is not fit for a CRL.
+        /// A field handed in for writing is not fit for a CRL or an OCSP response.
         public static let invalidField = Self(kind: .invalidField)
         /// A serial number that is empty, zero or longer than 20 octets.
         public static let invalidSerialNumber = Self(kind: .invalidSerialNumber)
         /// A time before 1950 or after 9999.
         public static let timeOutOfRange = Self(kind: .timeOutOfRange)
-        /// A reason that cannot stand in a complete CRL.
+        /// A reason that cannot stand in a complete CRL or an OCSP response.
         public static let invalidReason = Self(kind: .invalidReason)
         /// The place where encoded entries wait could not be written or read.
         public static let spillFailed = Self(kind: .spillFailed)

@@ -1,14 +1,22 @@
 // Identifier and length octets of DER, written and read by hand where a CRL is too big for a tree of nodes.
 
-/// The identifier octets that CRLs use, low tag form.
+/// The identifier octets that CRLs and OCSP use, low tag form.
 enum DERTag {
+    static let boolean: UInt8 = 0x01
     static let integer: UInt8 = 0x02
     static let bitString: UInt8 = 0x03
+    static let octetString: UInt8 = 0x04
+    static let objectIdentifier: UInt8 = 0x06
+    static let enumerated: UInt8 = 0x0A
     static let utcTime: UInt8 = 0x17
     static let generalizedTime: UInt8 = 0x18
     static let sequence: UInt8 = 0x30
     /// `[0]`, constructed.
     static let contextSpecific0: UInt8 = 0xA0
+    /// `[1]`, constructed.
+    static let contextSpecific1: UInt8 = 0xA1
+    /// `[2]`, constructed.
+    static let contextSpecific2: UInt8 = 0xA2
 }
 
 /// The identifier octet and the minimal length octets that stand before `contentByteCount` bytes.

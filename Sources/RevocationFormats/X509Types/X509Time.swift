@@ -33,11 +33,22 @@ public struct X509Time: DERParseable, DERSerializable, Hashable, Sendable {
     /// - parameter unixSeconds: Seconds since 1970; from 1950-01-01 to 9999-12-31.
     /// - throws: ``RevocationFormatsError`` with `timeOutOfRange`.
     public init(unixSeconds: Int64) throws {
-        guard unixSeconds >= Self.earliest, unixSeconds <= Self.latest else {
-            throw RevocationFormatsError(.timeOutOfRange, "\(unixSeconds) seconds since 1970 is not within the years 1950 to 9999")
-        }
+        guard unixSeconds >= Self.earliest, unixSeconds <= Self.latest else { throw Self.outOfRange(unixSeconds) }
         self.unixSeconds = unixSeconds
         self.isUTCTime = unixSeconds < Self.firstGeneralized
+    }
+
+    /// A GeneralizedTime whatever the year, as OCSP writes every time (RFC 6960 4.2.2.1).
+    ///
+    /// - throws: ``RevocationFormatsError`` with `timeOutOfRange`, as ``init(unixSeconds:)``.
+    init(generalized unixSeconds: Int64) throws(RevocationFormatsError) {
+        guard unixSeconds >= Self.earliest, unixSeconds <= Self.latest else { throw Self.outOfRange(unixSeconds) }
+        self.unixSeconds = unixSeconds
+        self.isUTCTime = false
+    }
+
+    private static func outOfRange(_ unixSeconds: Int64) -> RevocationFormatsError {
+        RevocationFormatsError(.timeOutOfRange, "\(unixSeconds) seconds since 1970 is not within the years 1950 to 9999")
     }
 
     public init(derEncoded node: ASN1Node) throws {

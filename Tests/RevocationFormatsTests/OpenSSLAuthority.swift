@@ -14,6 +14,12 @@ struct OpenSSL {
     /// - returns: Standard output and standard error.
     @discardableResult
     func callAsFunction(_ arguments: String...) throws -> (output: String, error: String) {
+        try self(arguments)
+    }
+
+    /// - returns: Standard output and standard error.
+    @discardableResult
+    func callAsFunction(_ arguments: [String]) throws -> (output: String, error: String) {
         let output = self.folder.appending(path: ".out-\(UUID().uuidString)")
         let error = self.folder.appending(path: ".err-\(UUID().uuidString)")
         _ = FileManager.default.createFile(atPath: output.path, contents: nil)

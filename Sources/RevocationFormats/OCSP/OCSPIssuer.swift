@@ -53,19 +53,21 @@ public struct OCSPIssuer: Sendable, Equatable {
     /// - returns: nil for whatever else it is; ``OCSPRequest/init(der:)`` tells.
     public func plainRequest(_ der: UnsafeRawBufferPointer) -> OCSPPlainRequest? {
         let bytes = der.bindMemory(to: UInt8.self).span
-        // Five headers (the request, its signed part, the list, its one element, the CertID), then what is constant, then the INTEGER.
+        // Five headers (the request, its signed part, the list, its one element, the CertID), then what is constant, then the INTEGER. Each length
+        // is one octet: the longest such request has 116.
         let headers = 10
-        guard bytes.count > headers + 2, bytes.count <= 0x7F + 2, let form = Self.form(hashAlgorithmByteCount: bytes[headers + 1]) else {
+        guard bytes.count > headers + 1, bytes.count <= 0x7F + 2, let form = Self.form(hashAlgorithmByteCount: bytes[headers + 1]) else {
             return nil
         }
         let constant = self.constant(form)
-        let content = headers + constant.count + 2..<bytes.count
-        guard content.count >= 1 else { return nil }
+        let integer = headers + constant.count
+        guard bytes.count > integer + 2 else { return nil }
+        let content = integer + 2..<bytes.count
         for level in 0..<5 where bytes[2 * level] != DERTag.sequence || Int(bytes[2 * level + 1]) != bytes.count - 2 * level - 2 {
             return nil
         }
-        guard Self.equal(bytes.extracting(headers..<headers + constant.count), constant), bytes[content.lowerBound - 2] == DERTag.integer,
-            Int(bytes[content.lowerBound - 1]) == content.count
+        guard Self.equal(bytes.extracting(headers..<integer), constant), bytes[integer] == DERTag.integer,
+            Int(bytes[integer + 1]) == content.count
         else { return nil }
         // A zero octet stands only before a first bit that is set.
         if content.count > 1, bytes[content.lowerBound] == 0, bytes[content.lowerBound + 1] & 0x80 == 0 { return nil }

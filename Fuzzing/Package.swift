@@ -18,6 +18,7 @@ let package = Package(
         .executable(name: "fuzz-names", targets: ["fuzz-names"]),
         .executable(name: "fuzz-csr", targets: ["fuzz-csr"]),
         .executable(name: "fuzz-settings", targets: ["fuzz-settings"]),
+        .executable(name: "fuzz-ocsp", targets: ["fuzz-ocsp"]),
     ],
     dependencies: [
         .package(name: "upki-ca", path: ".."),
@@ -36,5 +37,6 @@ let package = Package(
                 .product(name: "SwiftASN1", package: "swift-asn1"), .product(name: "Crypto", package: "swift-crypto"),
             ]),
         fuzzer("fuzz-settings", [root("PKI"), root("Settings")]),
+        fuzzer("fuzz-ocsp", [root("RevocationFormats")]),
     ]
 )

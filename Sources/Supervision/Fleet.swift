@@ -26,8 +26,11 @@ package struct Fleet: Sendable {
 
     package func index(of name: String) -> Int? { machines.firstIndex { $0.spec.name == name } }
 
-    /// Every service that starts at once has become ready, or has ended with 0 because there is nothing for it to do.
-    package var isReady: Bool { machines.allSatisfy { !$0.spec.startsAtOnce || $0.isReady || $0.endedWithZero } }
+    /// Every service that starts at once has become ready, or has ended with 0 because there is nothing for it to do, or has failed and may
+    /// be missing.
+    package var isReady: Bool {
+        machines.allSatisfy { !$0.spec.startsAtOnce || $0.isReady || $0.endedWithZero || ($0.spec.mayBeMissing && $0.hasFailed) }
+    }
 
     package var isShutDown: Bool { shutdownDeadline != nil && !machines.contains(where: \.isAlive) }
 

@@ -63,8 +63,9 @@ final class RunDirectory {
     func folder(of service: String) -> String { "\(path)/\(service)" }
 
     /// Makes a service's folder and gives it to the user who will work in it; others pass through to the sockets that they may open.
+    /// - Parameter group: the group of what will be made there; nil: the owner's.
     /// - Throws: `.badRunDirectory`.
-    func makeFolder(of service: String, owner: (uid_t, gid_t)) throws(SupervisionError) {
+    func makeFolder(of service: String, owner: (uid_t, gid_t), group: gid_t? = nil) throws(SupervisionError) {
         let folder = folder(of: service)
         guard mkdir(folder, 0o711) == 0 || errno == EEXIST else {
             throw .systemCall("cannot make \(folder)", -errno, code: .badRunDirectory)
@@ -73,7 +74,8 @@ final class RunDirectory {
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { throw .systemCall(folder, -errno, code: .badRunDirectory) }
         defer { close(descriptor) }
-        guard fchown(descriptor, owner.0, owner.1) == 0, fchmod(descriptor, 0o711) == 0 else {
+        // Set-group-ID on a folder hands its group on to what is made in it (inode(7)).
+        guard fchown(descriptor, owner.0, group ?? owner.1) == 0, fchmod(descriptor, group == nil ? 0o711 : 0o2711) == 0 else {
             throw .systemCall("cannot give away \(folder)", -errno, code: .badRunDirectory)
         }
     }

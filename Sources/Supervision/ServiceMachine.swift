@@ -69,6 +69,9 @@ package struct ServiceMachine: Sendable {
 
     package var isReady: Bool { state == .running }
 
+    /// Whether it failed since somebody last wanted it up.
+    package var hasFailed: Bool { state == .failed || !failures.isEmpty }
+
     /// Whether there is a process.
     package var isAlive: Bool {
         switch state {

@@ -60,14 +60,19 @@ public struct ServiceSpec: Sendable {
     public var startsAtOnce: Bool
     /// Without it nothing else is of use: when it fails for good, everything is stopped.
     public var isEssential: Bool
+    /// The others are of use without it: once it has failed, the whole is ready without waiting for it any longer.
+    public var mayBeMissing: Bool
     /// It gets a folder of its name in the run directory (mode 0711, the user's it runs as) for sockets that nobody else can replace.
     public var hasFolder: Bool
+    /// The folder's group where that is not the service's own; the sockets that it makes there get it too (mode 2711), though it is no member.
+    public var folderGroup: UInt32?
 
     public init(
         name: String, executable: String, arguments: [String] = [], environment: [String: String] = [:],
         runAs: ProcessIdentity? = nil, after: [String] = [], restart: RestartPolicy = RestartPolicy(),
         startTimeout: Duration = .seconds(30), stopTimeout: Duration = .seconds(3), watchdogInterval: Duration? = nil,
-        startsAtOnce: Bool = true, isEssential: Bool = false, hasFolder: Bool = false
+        startsAtOnce: Bool = true, isEssential: Bool = false, mayBeMissing: Bool = false, hasFolder: Bool = false,
+        folderGroup: UInt32? = nil
     ) {
         self.name = name
         self.executable = executable
@@ -81,7 +86,9 @@ public struct ServiceSpec: Sendable {
         self.watchdogInterval = watchdogInterval
         self.startsAtOnce = startsAtOnce
         self.isEssential = isEssential
+        self.mayBeMissing = mayBeMissing
         self.hasFolder = hasFolder
+        self.folderGroup = folderGroup
     }
 
     /// The variables that the supervisor sets itself.

@@ -55,7 +55,8 @@ public final class Supervisor {
         directory = try RunDirectory(configuration.runDirectory, services: services.map(\.name))
         for service in services {
             if service.hasFolder {
-                try directory.makeFolder(of: service.name, owner: service.runAs.map { ($0.uid, $0.gid) } ?? (geteuid(), getegid()))
+                let owner = service.runAs.map { ($0.uid, $0.gid) } ?? (geteuid(), getegid())
+                try directory.makeFolder(of: service.name, owner: owner, group: service.folderGroup)
             } else {
                 directory.removeFolder(of: service.name)
             }

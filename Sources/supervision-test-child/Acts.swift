@@ -22,6 +22,7 @@ func perform(_ act: String) {
     case "stopping": notifier.stopping()
     case "reloading": notifier.reloading()
     case "send": send(value)
+    case "socket": makeSocket(value)
     case "send-to":
         let parts = value.split(separator: ",", maxSplits: 1).map(String.init)
         send(parts[1], to: parts[0])
@@ -45,6 +46,18 @@ func perform(_ act: String) {
         append("unknown act \(act)")
         exit(98)
     }
+}
+
+/// Leaves a socket, as a server makes one.
+private func makeSocket(_ path: String) {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    let result = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+    }
+    if result != 0 { exit(94) }
 }
 
 /// Waits for SIGTERM, saying so; a SIGHUP is a reload.

@@ -37,7 +37,10 @@ func superviseAsTold(_ arguments: [String]) {
         case "limit": specs[last].restart.limit = Int(value) ?? 0
         case "final": specs[last].restart.finalExitCodes.insert(Int32(value) ?? 0)
         case "essential": specs[last].isEssential = true
-        case "folder": specs[last].hasFolder = true
+        case "folder":
+            specs[last].hasFolder = true
+            specs[last].folderGroup = UInt32(value)
+        case "may-be-missing": specs[last].mayBeMissing = true
         case "manual": specs[last].startsAtOnce = false
         default: exit(95)
         }

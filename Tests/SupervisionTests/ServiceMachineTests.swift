@@ -198,6 +198,21 @@ struct FleetTests {
         #expect(fleet.isReady)
     }
 
+    @Test("the whole waits for a service that may be missing until it failed, and is ready without it then; for others it goes on waiting")
+    func mayBeMissing() throws {
+        for mayBeMissing in [true, false] {
+            var bridge = spec("ocsp", after: ["core"])
+            bridge.mayBeMissing = mayBeMissing
+            var fleet = try fleet([spec("core"), bridge])
+            _ = fleet.advance(now: at(0))
+            _ = fleet.notified(0, message("READY=1"), now: at(1))
+            #expect(fleet.advance(now: at(1)) == [Fleet.Order(1, .spawn)])
+            #expect(!fleet.isReady)
+            fleet.ended(1, .exited(1), now: at(2))
+            #expect(fleet.isReady == mayBeMissing)
+        }
+    }
+
     @Test("the stop goes backwards, one at a time, and each has its share of the time")
     func stopOrder() throws {
         var fleet = try fleet([spec("a"), spec("b"), spec("c")])

@@ -473,6 +473,21 @@ struct GivenTests {
     }
 
     @Test(
+        "a folder for another group hands that group on to the service's sockets, though the service is no member of it",
+        .enabled(if: isRoot, "only root can change user"))
+    func folderGroup() throws {
+        let run = try SupervisorProcess([
+            "service=a", "user=65534:65533:", "folder=65532", "act=catch", "act=socket=@/run/a/s.sock", "act=ready", "act=run=a",
+        ])
+        defer { run.end() }
+        try run.wait("a is running")
+        var found = stat()
+        #expect(lstat("\(run.runDirectory)/a", &found) == 0)
+        #expect(found.st_mode == S_IFDIR | 0o2711 && found.st_uid == 65534 && found.st_gid == 65532)
+        #expect(lstat("\(run.runDirectory)/a/s.sock", &found) == 0 && found.st_uid == 65534 && found.st_gid == 65532)
+    }
+
+    @Test(
         "a program whose supervisor is not its parent, or that is told nonsense, does not run",
         arguments: [("999999", "the supervisor (pid 999999) is gone"), ("12:x", "UPKI_SUPERVISED is not PID")])
     func wrongParent(value: String, message: String) throws {

@@ -1,1 +1,0 @@
-// Asks an OCSP responder over a unix socket and judges what it answers.

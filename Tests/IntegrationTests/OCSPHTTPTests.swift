@@ -133,7 +133,7 @@ extension IntegrationTests {
                 }
                 // What is for the host alone stays there.
                 #expect(try place.fetch("http://localhost/healthz", socket: ca.socket).code == 200)
-                for path in ["/healthz", "/metrics", "/status", "/", "/ocspx", "/ocsp/../healthz"] {
+                for path in ["/healthz", "/metrics", "/status", "/", "/ocspx", "/ocsp/../healthz", "/ocsp/healthz", "/ocsp/%68ealthz"] {
                     let code = try place.fetch("\(ca.base)\(path)").code
                     #expect(code == 404, "\(path): \(code)")
                 }

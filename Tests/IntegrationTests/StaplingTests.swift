@@ -16,13 +16,16 @@ extension IntegrationTests {
         }
 
         private func server(_ ca: PublicCA, _ certificate: Issued, port: Int, name: String, lines: String) throws -> Nginx {
-            try Nginx(
+            // curl looks for the issuer among what the server sends.
+            let chain = try String(contentsOfFile: certificate.path, encoding: .utf8) + String(contentsOfFile: ca.issuer, encoding: .utf8)
+            try ca.place.write(chain, to: "chain.pem")
+            return try Nginx(
                 in: ca.place, port: port, upstream: ca.socket,
                 servers: """
                         server {
                             listen 127.0.0.1:\(port + 1) ssl;
                             server_name www.example.com;
-                            ssl_certificate \(certificate.path);
+                            ssl_certificate \(ca.place.path("chain.pem"));
                             ssl_certificate_key \(certificate.key);
                             ssl_stapling on;
                             \(lines)

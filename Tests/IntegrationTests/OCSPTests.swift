@@ -76,7 +76,7 @@ extension IntegrationTests {
                 let old = try ca.adopt("old.example.com", serial: "51", from: "20240101000000Z", to: "20240201000000Z")
                 let stolen = try ca.adopt("stolen.example.com", serial: "52", from: "20240101000000Z", to: "20240201000000Z")
                 #expect(try ca.ask([old, stolen]).states == ["good", "good"])
-                try ca.revoke(stolen, "keyCompromise")
+                try ca.revokeAsOperator(stolen, "keyCompromise")
                 #expect(try ca.ask([old, stolen], ["-nonce"]).states == ["good", "revoked keyCompromise"])
             }
         }

@@ -260,6 +260,11 @@ final class PublicCA {
         #expect(try self.ca.data("revoke", parameters.object) == true)
     }
 
+    /// The same by ca-ctl: the node of these tests sees what it issued itself and nothing else.
+    func revokeAsOperator(_ certificate: Issued, _ reason: String) throws {
+        try self.ca.facts(["cert", "revoke", "--serial", certificate.serial, "--reason", reason])
+    }
+
     // MARK: OCSP
 
     /// Asks by `openssl ocsp` through nginx, with its signature, its dates and its responder's certificate checked.

@@ -114,6 +114,23 @@ struct HTTPLimitTests {
         #expect(status == 200)
     }
 
+    @Test("those whom nobody has time to tell find their connection closed, and a flood leaves the served ones alone")
+    func flood() throws {
+        let server = try HTTPTestServer { options in
+            options.limits.connections = 1
+            options.times.linger = .seconds(60)
+        }
+        let request = "GET /MAMCAQc= HTTP/1.1\r\nHost: a\r\n\r\n"
+        let served = try server.client()
+        try served.send(request)
+        #expect(try served.response().status == 200)
+        let told = try (0..<128).map { _ in try server.client() }
+        for client in told { #expect(try client.response().status == 503) }
+        for _ in 0..<20 { #expect(try server.client().rest().isEmpty) }
+        try served.send(request)
+        #expect(try served.response().status == 200)
+    }
+
     @Test("connections spread over the event loops, and each answer is asked for with the index of its own")
     func spread() throws {
         let server = try HTTPTestServer()

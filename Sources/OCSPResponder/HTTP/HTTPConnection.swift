@@ -224,22 +224,22 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
             return .refusal(HTTPMessage(.badRequest, "a request has exactly one Host field"))
         }
         guard head.uri.utf8.count <= self.loop.service.limits.target else { return .refusal(.targetTooLong) }
-        switch facts.method {
-        case .get, .head: return .path
-        case .other:
-            return .refusal(.wrongMethod(self.named(head.uri) == nil && self.purpose == .publication ? "GET, HEAD, POST" : "GET, HEAD"))
-        case .post:
-            guard self.purpose == .publication, self.named(head.uri) == nil else { return .refusal(.wrongMethod("GET, HEAD")) }
-            guard facts.isOCSPRequest else {
-                return .refusal(HTTPMessage(.unsupportedMediaType, "a POST carries application/ocsp-request"))
-            }
-            return .postedRequest
-        }
+        if case .get = facts.method { return .path }
+        if case .head = facts.method { return .path }
+        let methods = self.methods(of: head.uri)
+        guard case .post = facts.method, methods.hasPost else { return .refusal(.wrongMethod(methods.names)) }
+        guard facts.isOCSPRequest else { return .refusal(HTTPMessage(.unsupportedMediaType, "a POST carries application/ocsp-request")) }
+        return .postedRequest
     }
 
-    private func named(_ uri: String) -> RequestTarget.Document? {
+    /// What a resource can be asked with.
+    private func methods(of uri: String) -> (names: StaticString, hasPost: Bool) {
         var uri = uri
-        return uri.withUTF8 { RequestTarget(UnsafeRawBufferPointer($0)).document }
+        return uri.withUTF8 { bytes in
+            let target = RequestTarget(UnsafeRawBufferPointer(bytes))
+            guard self.purpose == .publication, target.document == nil else { return ("GET, HEAD", false) }
+            return target.isResponder ? ("POST", true) : ("GET, HEAD, POST", true)
+        }
     }
 
     private func take(_ piece: ByteBuffer) {

@@ -3,7 +3,7 @@
 import Metrics
 
 /// The counters of one event loop. Each loop has its own, so that counting never waits for another processor's cache.
-struct HTTPCounters: Sendable {
+final class HTTPCounters: Sendable {
     let get = Counter()
     let head = Counter()
     let post = Counter()

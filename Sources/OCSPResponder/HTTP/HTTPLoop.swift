@@ -60,7 +60,9 @@ final class HTTPLoop {
     func remove(_ connection: HTTPConnection) {
         guard self.connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         self.counters.closed.add()
-        if self.connections.isEmpty { self.emptied?.succeed() }
+        guard self.connections.isEmpty else { return }
+        self.emptied?.succeed()
+        self.emptied = nil
     }
 
     private func sweepLater() {
@@ -80,11 +82,11 @@ final class HTTPLoop {
     ///
     /// - Returns: a future that succeeds when no connection is left.
     func stop() -> EventLoopFuture<Void> {
-        let promise = self.eventLoop.makePromise(of: Void.self)
         self.isStopping = true
+        guard !self.connections.isEmpty else { return self.eventLoop.makeSucceededVoidFuture() }
+        let promise = self.eventLoop.makePromise(of: Void.self)
         self.emptied = promise
         for connection in Array(self.connections.values) { connection.stop() }
-        if self.connections.isEmpty { promise.succeed() }
         return promise.futureResult
     }
 

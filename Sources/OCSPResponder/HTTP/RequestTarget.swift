@@ -1,5 +1,7 @@
 // What a request's target names: a document, or an OCSP request in base64 (RFC 6960 A.1).
 
+import Glibc
+
 /// The path of a request target.
 struct RequestTarget {
     /// What stands beside OCSP under fixed names; the last component decides, whatever prefix a proxy left on.
@@ -16,8 +18,13 @@ struct RequestTarget {
     init(_ target: UnsafeRawBufferPointer) {
         var path = target[...]
         if path.first != UInt8(ascii: "/") { path = Self.withoutAuthority(path) }
-        if let query = path.firstIndex(of: UInt8(ascii: "?")) { path = path[..<query] }
-        self.path = UnsafeRawBufferPointer(rebasing: path)
+        let whole = UnsafeRawBufferPointer(rebasing: path)
+        // memchr(3), since most of a target is base64 that is looked through for nothing else.
+        guard let start = whole.baseAddress, let query = memchr(start, Int32(UInt8(ascii: "?")), whole.count) else {
+            self.path = whole
+            return
+        }
+        self.path = UnsafeRawBufferPointer(rebasing: whole[..<(UnsafeRawPointer(query) - start)])
     }
 
     /// `http://host/path` without what precedes the path.

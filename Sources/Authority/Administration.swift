@@ -41,6 +41,10 @@ extension Commit {
             throw AuthorityError.refused(
                 "Request refused: \(profile.name) is an alias of the profile \(CertificateProfile.canonicalName(profile.name))")
         }
+        guard !CertificateProfile.reservedNames.contains(profile.name) else {
+            throw AuthorityError.refused(
+                "Request refused: \(profile.name) is the profile of the CA's own OCSP responder; choose another name")
+        }
         try self.audit(target: profile.name, detail: "duration \(profile.duration) days")
         try self.stage(.storeProfile(profile), in: authority)
         self.state.profiles[profile.name] = profile
@@ -64,7 +68,9 @@ extension Commit {
         let (before, now) = (authority.state.profiles, self.state.profiles)
         let fresh = Set(before.keys).union(now.keys).filter { before[$0] != now[$0] }
         self.state.profiles = [:]
-        for profile in profiles { self.state.profiles[profile.name] = profile }
+        for profile in profiles where !CertificateProfile.reservedNames.contains(profile.name) {
+            self.state.profiles[profile.name] = profile
+        }
         for name in fresh { self.state.profiles[name] = now[name] }
         self.followUps.append { authority.setRules(rules) }
     }

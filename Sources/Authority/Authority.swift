@@ -42,7 +42,7 @@ public final class Authority: Sendable {
             }
             return try AuthorityState(loading: reader, auditKey: seal.key)
         }
-        for profile in profiles { state.profiles[profile.name] = profile }
+        for profile in profiles where !CertificateProfile.reservedNames.contains(profile.name) { state.profiles[profile.name] = profile }
         self.current = Mutex(state)
     }
 

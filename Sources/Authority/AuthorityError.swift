@@ -26,6 +26,8 @@ public struct AuthorityError: Error, Sendable, Equatable, CustomStringConvertibl
         case invalidParameter
         /// Something other than a certificate does not exist; the detail is the whole line.
         case notFound
+        /// Too much was asked in too short a time; the detail is the whole line.
+        case busy
         /// The store failed at one change; the detail names no path and no SQL.
         case storage
         /// The store takes no change now: locked, read-only, a failing disk. Trying the changes one by one would be in vain.

@@ -31,6 +31,8 @@ public struct AuthorityState: Sendable {
     /// What was found wrong with the audit log and was not acknowledged.
     public internal(set) var auditFault: String?
     public var keyIsDerived = false
+    /// The certificates of the OCSP responder.
+    public internal(set) var responders = ResponderCertificates()
     /// What this CA cannot know of its own past; nil where it has none.
     public var recoveryNote: RecoveryNote?
     /// When the correct seed last came in clear over a network: whoever listened there can make the CA's key.
@@ -58,6 +60,7 @@ public struct AuthorityState: Sendable {
         self.keyIsDerived = try reader.setting(.keyOrigin) == "derived"
         self.recoveryNote = try reader.setting(.recoveryNote).flatMap { RecoveryNote(stored: $0) }
         self.seedExposedAt = try reader.setting(.seedExposedAt).flatMap { Int64($0) }.map { UnixTime($0) }
+        if let text = try reader.setting(.responders) { self.responders = ResponderCertificates(stored: text) }
         if let text = try reader.setting(.registrationWindow) { self.window = RegistrationWindow(stored: text) }
         if let last = try reader.lastAuditRecord() {
             self.auditSequence = last.sequence

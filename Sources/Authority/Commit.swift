@@ -176,6 +176,11 @@ extension Authority {
         let clockTime = self.clock.now
         let rules = self.rules
         var batch = Batch<Value>(state: try self.stateToBeginWith(writer))
+        if batch.state.eventSequence > self.state.eventSequence {
+            // Whoever repeats a change that seemed to fail changes nothing more, and must not be answered before others heard of it.
+            batch.events.append(.missed(sequence: batch.state.eventSequence))
+            batch.wantsCRL = true
+        }
         batch.results.reserveCapacity(changes.count)
         if batch.state.mustSeal(max(clockTime, batch.state.auditTime)) { try self.seal(&batch, writer, clockTime) }
         for change in changes {

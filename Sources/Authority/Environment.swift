@@ -26,6 +26,29 @@ public struct SubjectKeyPair: Sendable {
     }
 }
 
+/// How the OCSP responder answers; ca-core passes it on, so that a reload of its configuration reaches the bridge.
+public struct OCSPRules: Sendable, Equatable {
+    /// What becomes of a request's nonce (RFC 9654).
+    public enum Nonce: String, Sendable {
+        /// The answer repeats it.
+        case echo
+        /// The answer has none.
+        case ignore
+        /// A request without one is refused.
+        case require
+    }
+
+    /// Seconds from thisUpdate to nextUpdate.
+    public var validity: Int64 = 12 * 3_600
+    /// Seconds that HTTP caches may keep an answer.
+    public var maxAge: Int64 = 300
+    /// Seconds that a cached "good" is served while ca-core is away.
+    public var offlineGrace: Int64 = 60
+    public var nonce = Nonce.echo
+
+    public init() {}
+}
+
 /// The settings that rules depend on; parsed and checked by whoever reads the configuration.
 public struct Rules: Sendable {
     /// Who counts as a node (`clients` in the configuration).
@@ -57,6 +80,7 @@ public struct Rules: Sendable {
     public var fixedNodes: [String: String] = [:]
     /// How long a CRL is valid, in seconds.
     public var crlValidity: Int64 = 7 * 86_400
+    public var ocsp = OCSPRules()
     /// The days of a profile are counted back by this many seconds, for clocks that are behind.
     public var backdating: Int64 = 300
 

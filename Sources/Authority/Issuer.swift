@@ -27,6 +27,8 @@ public struct Issuer: Sendable {
     public let notAfter: UnixTime
     /// The key id of the certificate's own subject key identifier: the AKI of what it issues.
     public let keyIdentifier: [UInt8]
+    /// The serial number of the CA certificate where the CA itself gave it; nil where another CA did, whose numbers these are.
+    public let ownSerial: SerialNumber?
     /// SHA-256 of the CA's own SubjectPublicKeyInfo, as `SubjectPublicKey.hash` has it.
     let keyHash: [UInt8]
     let key: Certificate.PrivateKey
@@ -55,11 +57,26 @@ public struct Issuer: Sendable {
         self.notBefore = UnixTime(Int64(certificate.notValidBefore.timeIntervalSince1970))
         self.notAfter = UnixTime(Int64(certificate.notValidAfter.timeIntervalSince1970))
         self.keyIdentifier = try Self.keyIdentifier(of: certificate)
+        self.ownSerial = certificate.issuer == certificate.subject ? SerialNumber(bytes: certificate.serialNumber.bytes) : nil
+    }
+
+    /// What is said of the CA certificate itself.
+    public func summary(_ revocation: Revocation?) -> SerialSummary {
+        SerialSummary(commonName: self.name.commonName ?? "", notAfter: self.notAfter, revocation: revocation)
     }
 
     private static func keyIdentifier(of certificate: Certificate) throws -> [UInt8] {
         if let identifier = try certificate.extensions.subjectKeyIdentifier { return Array(identifier.keyIdentifier) }
         return Array(SubjectKeyIdentifier(hash: certificate.publicKey).keyIdentifier)
+    }
+
+    /// - Throws: `refused` unless the CA certificate is valid at `now`.
+    func checkValidity(_ now: UnixTime) throws {
+        guard now < self.notAfter, now >= self.notBefore else {
+            throw AuthorityError.refused(
+                "Request refused: the CA certificate is not valid now (\(self.notBefore.rfc3339) to \(self.notAfter.rfc3339)); check the clock"
+            )
+        }
     }
 
     /// The CA certificate as PEM.
@@ -161,11 +178,18 @@ extension Issuer {
             try extensions.append(
                 Certificate.Extension(SubjectAlternativeNames(content.names.map(\.generalName)), critical: content.subjectIsEmpty))
         }
+        return try self.sign(content, serial: serial, digest: profile.digest, extensions: extensions)
+    }
+
+    /// Signs one certificate with exactly these extensions.
+    func sign(_ content: CertificateContent, serial: SerialNumber, digest: SignatureDigest, extensions: Certificate.Extensions) throws
+        -> [UInt8]
+    {
         let certificate = try Certificate(
             version: .v3, serialNumber: .init(bytes: serial.bytes), publicKey: content.publicKey,
             notValidBefore: Date(timeIntervalSince1970: Double(content.notBefore.seconds)),
             notValidAfter: Date(timeIntervalSince1970: Double(content.notAfter.seconds)), issuer: self.certificate.subject,
-            subject: content.subject, signatureAlgorithm: self.signatureAlgorithm(profile.digest), extensions: extensions,
+            subject: content.subject, signatureAlgorithm: self.signatureAlgorithm(digest), extensions: extensions,
             issuerPrivateKey: self.key)
         var serializer = DER.Serializer()
         try serializer.serialize(certificate)

@@ -187,11 +187,7 @@ extension Authority {
         profile: CertificateProfile, notAfter: UnixTime, now: UnixTime, owner: NodeID?, mustBeNew: Bool, keptKey: [UInt8]?, keyIsKept: Bool
     ) throws -> PreparedCertificate {
         try self.state.checkClock(now)
-        guard now < self.issuer.notAfter, now >= self.issuer.notBefore else {
-            throw AuthorityError.refused(
-                "Request refused: the CA certificate is not valid now (\(self.issuer.notBefore.rfc3339) to \(self.issuer.notAfter.rfc3339)); check the clock"
-            )
-        }
+        try self.issuer.checkValidity(now)
         guard subject != self.issuer.name else { throw AuthorityError.refused("Request refused: the subject is the CA's own name") }
         guard key.hash != self.issuer.keyHash else { throw AuthorityError.refused("Request refused: the key is the CA's own") }
         let notBefore = max(now.advanced(bySeconds: -self.rules.backdating), self.issuer.notBefore)

@@ -238,13 +238,17 @@ public struct Admin: Sendable, Equatable {
 public enum Event: Sendable, Equatable {
     /// The status of a serial number changed; nil means that a hold was released.
     case status(sequence: Int64, serial: SerialNumber, revocation: Revocation?)
+    /// A hold was released whose certificate is not known here: of that serial number nothing is known any more.
+    case forgotten(sequence: Int64, serial: SerialNumber)
     /// The registration window changed.
     case window(sequence: Int64, RegistrationWindow)
+    /// Up to this number there are changes in the store of which nobody heard: their commit failed, as it seemed.
+    case missed(sequence: Int64)
 
     /// The number that was stored with the change.
     public var sequence: Int64 {
         switch self {
-        case .status(let sequence, _, _), .window(let sequence, _): sequence
+        case .status(let sequence, _, _), .forgotten(let sequence, _), .window(let sequence, _), .missed(let sequence): sequence
         }
     }
 }

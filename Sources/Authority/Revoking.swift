@@ -88,7 +88,7 @@ extension Commit {
         }
         try self.store.removeRevocation(standing.serial)
         try self.audit(serial: standing.serial, detail: "released from \(standing.reason.name)")
-        self.events.append(.status(sequence: try self.nextEventSequence(), serial: standing.serial, revocation: nil))
+        self.events.append(.forgotten(sequence: try self.nextEventSequence(), serial: standing.serial))
         self.wantsCRL = true
     }
 

@@ -45,6 +45,26 @@ public struct Standing: Sendable {
     }
 }
 
+/// What a status says of a serial number, without the certificate itself.
+public struct SerialSummary: Sendable, Equatable {
+    public let commonName: String
+    /// When the certificate expires; nil where none with this serial number is known here.
+    public let notAfter: UnixTime?
+    public let revocation: Revocation?
+
+    public init(commonName: String, notAfter: UnixTime?, revocation: Revocation?) {
+        self.commonName = commonName
+        self.notAfter = notAfter
+        self.revocation = revocation
+    }
+}
+
+extension Standing {
+    public var summary: SerialSummary {
+        SerialSummary(commonName: self.certificate?.commonName ?? "", notAfter: self.certificate?.notAfter, revocation: self.revocation)
+    }
+}
+
 extension StoreReader {
     /// The certificates that `selector` means, newest first, deleted ones left out unless a serial number names one.
     ///
@@ -118,6 +138,16 @@ extension Authority {
     /// What is known of a serial number: both parts are nil where it was never issued or revoked here.
     public func standing(_ serial: SerialNumber) throws -> Standing {
         try self.store.read { reader in Standing(certificate: try reader.certificate(serial), revocation: try reader.revocation(serial)) }
+    }
+
+    /// As `standing` of many serial numbers, from one snapshot and without the certificates; the CA's own is good too.
+    public func summaries(_ serials: [SerialNumber]) throws -> [SerialSummary] {
+        try self.store.read { reader in
+            try serials.map { serial in
+                let summary = try reader.summary(serial)
+                return serial == self.issuer.ownSerial && summary.notAfter == nil ? self.issuer.summary(summary.revocation) : summary
+            }
+        }
     }
 
     /// A page of the inventory in the order of issue: an admin sees all, a node its own.

@@ -39,6 +39,8 @@ public protocol StoreReader {
     /// How many certificates were ever issued.
     func certificateCount() throws -> Int
     func revocation(_ serial: SerialNumber) throws -> Revocation?
+    /// Both at once as far as a status needs them: without the certificate itself, which is most of what a row holds.
+    func summary(_ serial: SerialNumber) throws -> SerialSummary
     func revocationCount() throws -> Int
     /// Calls `body` for each revocation, ordered by serial number, without holding all of them in memory.
     func forEachRevocation(_ body: (Revocation) throws -> Void) throws
@@ -112,4 +114,6 @@ public enum StoreSetting: String, Sendable, CaseIterable {
     case auditFault
     /// The number of the audit record that last acknowledged a fault.
     case auditAcknowledgement
+    /// The newest certificates of the OCSP responder, and how many more may follow soon, as lines.
+    case responders
 }

@@ -140,7 +140,7 @@ private final class RunningCore: Sendable {
         let io = InputOutput(
             context: self.context, runDirectory: runDirectory, instance: instance, work: self.work, outbox: self.outbox, inFlight: inFlight,
             measurements: measurements, beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority,
-            access: access, log: log)
+            list: publisher.current, access: access, log: log)
         let bound = try Mailbox<String?>()
         let failed = FailureSink(signals: signals)
         self.ioThread = try OwnedThread(name: "core-io") {

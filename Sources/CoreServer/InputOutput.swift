@@ -22,6 +22,7 @@ struct InputOutput: Sendable {
     let beat: LoopBeat
     let stop: StopFlag
     let authority: Authority
+    let list: CurrentList
     let access: SocketAccess
     let strangers = Strangers()
     let log: Logger
@@ -93,8 +94,9 @@ struct InputOutput: Sendable {
                     case .admin: try self.send(parts, on: admin)
                     }
                 case .event(let event):
-                    _ = try events.sendNow(self.describe(event).encoded)
                     sequence = event.sequence
+                    // A number that is ahead tells of a gap.
+                    _ = try events.sendNow(self.describe(event)?.encoded ?? self.heartbeat(sequence))
                 }
             }
             let now = MonotonicTime.now
@@ -235,11 +237,14 @@ struct InputOutput: Sendable {
     private func heartbeat(_ sequence: Int64) -> [UInt8] {
         JSON.object([
             .init("event", "heartbeat"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
+            .init("crl", self.list.value.map { .string($0.number.decimal) } ?? .null),
         ]).encoded
     }
 
-    private func describe(_ event: Event) -> JSON {
+    /// nil for what a heartbeat says.
+    private func describe(_ event: Event) -> JSON? {
         switch event {
+        case .missed: return nil
         case .status(let sequence, let serial, let revocation):
             var members: [JSON.Member] = [
                 .init("event", "status"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
@@ -250,6 +255,11 @@ struct InputOutput: Sendable {
                 members.append(.init("time", .integer(revocation.revokedAt.seconds)))
             }
             return .object(members)
+        case .forgotten(let sequence, let serial):
+            return .object([
+                .init("event", "status"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
+                .init("serial", .string(serial.decimal)), .init("status", "unknown"),
+            ])
         case .window(let sequence, let window):
             let now = self.authority.clock.now
             let isOpen = window.isOpen(at: now)

@@ -219,6 +219,10 @@ extension Rules {
         self.blockedNames = configuration.blockedNames
         self.publicationBaseURL = configuration.publicationBaseURL
         self.crlValidity = Int64(configuration.crlValidity)
+        self.ocsp.validity = Int64(configuration.ocspValidity)
+        self.ocsp.maxAge = Int64(configuration.ocspMaxAge)
+        self.ocsp.offlineGrace = Int64(configuration.ocspOfflineGrace)
+        self.ocsp.nonce = OCSPRules.Nonce(rawValue: configuration.ocspNonce.rawValue) ?? .echo
         for node in configuration.nodes { self.fixedNodes[node.address.description] = node.node }
     }
 }

@@ -203,17 +203,20 @@ final class Processing: Sendable {
             let report = self.services.authority.commit(batch.map(\.change))
             self.measurements.committed(report, changes: batch.count, since: start)
             var outgoing = report.events.map { Outgoing.event($0) }
+            var calls: [(PendingChange, Result<JSON, any Error>)] = []
             for (change, result) in zip(batch, report.results) {
                 if case .reply(let route, let requestID) = change.completion {
                     let (frame, outcome) = self.frame(result, requestID: requestID)
                     self.measurements.answered(route.meter, outcome)
                     outgoing.append(.answer(route, frame: frame))
                 } else {
-                    self.complete(change, with: result)
+                    calls.append((change, result))
                 }
             }
             // In one post, events first: whoever hears an answer can rely on the event being out.
             self.outbox.post(contentsOf: outgoing)
+            // Last, since other threads answer when they hear of it.
+            for (change, result) in calls { self.complete(change, with: result) }
             if report.wantsCRL { self.wantsList() }
         }
     }

@@ -1,6 +1,7 @@
 // The publisher: builds CRLs off the request path, after revocations, on demand, and well before the last one ends.
 
 import Authority
+import Crypto
 import DurableFiles
 import Glibc
 import Logging
@@ -19,6 +20,8 @@ final class Publisher: ListPublisher {
     /// When a revocation last and first asked for a CRL since the last one.
     private let wanted = Mutex<(first: MonotonicTime, last: MonotonicTime)?>(nil)
     private let wake: Mailbox<Job>
+    /// What is published, for everyone who asks.
+    let current = CurrentList()
     /// The answer of `get_crl`, made once for each CRL.
     private let cached = Mutex<[UInt8]?>(nil)
 
@@ -56,6 +59,7 @@ final class Publisher: ListPublisher {
     func run(_ beat: LoopBeat) {
         guard let processing = self.processing.withLock({ $0 }) else { return }
         var jobs: [Job] = []
+        self.takeUpWhatStands()
         // What was revoked when the last process ended may stand on no CRL yet.
         self.revocationHappened()
         while true {
@@ -74,6 +78,17 @@ final class Publisher: ListPublisher {
             }
         }
         beat.idle()
+    }
+
+    /// What the last process published is there for the bridge until the first CRL of this one.
+    private func takeUpWhatStands() {
+        let path = self.opened.directory.publishedList
+        guard DataDirectory.exists(path) else { return }
+        do {
+            if let file = try PublishedListFile(found: path) { self.current.replace(by: file) }
+        } catch {
+            self.log.warning("the published CRL cannot be read; a new one replaces it", metadata: ["cause": "\(error)"])
+        }
     }
 
     private func publishIfDue() {
@@ -125,7 +140,9 @@ final class Publisher: ListPublisher {
                 return true
             })
         guard let planned = box.plan.withLock({ $0 }) else { throw CoreError("the CRL has no number") }
-        let entries = try self.opened.publishDespiteFullDisk(planned)
+        let written = try self.opened.publishDespiteFullDisk(planned)
+        self.cached.withLock { $0 = nil }
+        self.announce(planned, written)
         if scheduled {
             // Only now: expired entries leave after they stood on a scheduled CRL, not after one was tried.
             _ = try processing.commitAndWait(
@@ -134,9 +151,17 @@ final class Publisher: ListPublisher {
                     return true
                 })
         }
-        self.cached.withLock { $0 = nil }
         self.log.info(
-            "published CRL \(planned.number)", metadata: ["entries": "\(entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+            "published CRL \(planned.number)", metadata: ["entries": "\(written.entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+    }
+
+    /// Lets the bridge have the new list; it is published, whatever comes of this.
+    private func announce(_ plan: PlannedRevocationList, _ written: WrittenList) {
+        do {
+            self.current.replace(by: try PublishedListFile(self.opened.directory.publishedList, plan: plan, written: written))
+        } catch {
+            self.log.error("the OCSP bridge goes on with the CRL before", metadata: ["cause": "\(error)"])
+        }
     }
 
     func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON {
@@ -156,6 +181,8 @@ final class Publisher: ListPublisher {
             }
         }
     }
+
+    var publishedFile: PublishedListFile? { self.current.value }
 
     func published() throws -> [UInt8]? { try self.opened.publishedList() }
 
@@ -197,14 +224,10 @@ private final class PlanBox: Sendable {
 
 extension OpenedAuthority {
     /// Builds a CRL and puts it in both places, each whole or not at all.
-    ///
-    /// - Returns: how many entries it has.
-    func publish(_ plan: PlannedRevocationList) throws -> Int { try self.authority.publish(plan, in: self.directory) }
+    func publish(_ plan: PlannedRevocationList) throws -> WrittenList { try self.authority.publish(plan, in: self.directory) }
 
     /// As `publish`, from the space set aside where the disk is full.
-    ///
-    /// - Returns: how many entries it has.
-    func publishDespiteFullDisk(_ plan: PlannedRevocationList) throws -> Int {
+    func publishDespiteFullDisk(_ plan: PlannedRevocationList) throws -> WrittenList {
         while true {
             do { return try self.publish(plan) } catch {
                 guard Self.mayBeFullDisk(error), self.store.giveUpSpace(self.spaceForList) else { throw error }
@@ -234,21 +257,23 @@ extension OpenedAuthority {
 
 extension Authority {
     /// Builds a CRL and puts it in both places, each whole or not at all.
-    ///
-    /// - Returns: how many entries it has.
     @discardableResult
-    func publish(_ plan: PlannedRevocationList, in directory: DataDirectory) throws -> Int {
+    func publish(_ plan: PlannedRevocationList, in directory: DataDirectory) throws -> WrittenList {
         var entries = 0
+        var bytes = 0
+        var hash = SHA256()
         try DurableFile.write(to: directory.listPEM, mode: 0o600) { writePEM in
             try DurableFile.write(to: directory.publishedList, mode: 0o644) { write in
                 var pem = CRLPEMEncoder()
                 entries = try self.write(plan, spill: try TemporaryFileCRLSpill(directory: directory.path)) { chunk in
                     try write(chunk)
+                    chunk.withUnsafeBytes { hash.update(bufferPointer: $0) }
+                    bytes += chunk.byteCount
                     try pem.append(chunk, to: writePEM)
                 }
                 try pem.finish(to: writePEM)
             }
         }
-        return entries
+        return WrittenList(entries: entries, bytes: bytes, digest: Array(hash.finalize()))
     }
 }

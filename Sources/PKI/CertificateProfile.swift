@@ -332,6 +332,9 @@ extension CertificateProfile {
     /// The names of the profiles that are always there.
     public static let builtInNames = ["ca", "ra", "server", "webapp", "laptop", "user", "admin"]
 
+    /// Names that no profile may have: certificates of these kinds are issued by rules of their own, which no file and no task can change.
+    public static let reservedNames: Set<String> = ["ocsp"]
+
     /// The profile that a name means.
     public static func canonicalName(_ name: String) -> String { self.aliases[name] ?? name }
 

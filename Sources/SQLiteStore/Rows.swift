@@ -114,6 +114,21 @@ struct Rows: StoreWriter {
         }
     }
 
+    func summary(_ serial: SerialNumber) throws -> SerialSummary {
+        let statement = try self.database.cachedStatement(
+            sql: """
+                SELECT c.common_name, c.not_after, r.reason, r.revoked_at, r.not_after FROM (SELECT ? AS serial) s
+                LEFT JOIN certificate c ON c.serial = s.serial LEFT JOIN revocation r ON r.serial = s.serial
+                """)
+        guard let row = try Row.fetchOne(statement, arguments: [Data(serial.paddedBytes)]) else {
+            throw AuthorityError(.storage, "the store did not answer")
+        }
+        let revocation = try (row[2] as Int64?).map {
+            Revocation(serial: serial, reason: try Self.reason($0), revokedAt: UnixTime(row[3]), notAfter: UnixTime(row[4]))
+        }
+        return SerialSummary(commonName: row[0] ?? "", notAfter: (row[1] as Int64?).map { UnixTime($0) }, revocation: revocation)
+    }
+
     func revocationCount() throws -> Int { try Int.fetchOne(self.database.cachedStatement(sql: "SELECT count(*) FROM revocation")) ?? 0 }
 
     func forEachRevocation(_ body: (Revocation) throws -> Void) throws {

@@ -50,6 +50,16 @@ public struct Configuration: Sendable, Equatable {
         case any
     }
 
+    /// What the OCSP bridge does with a request's nonce.
+    public enum OCSPNonce: String, Sendable, CaseIterable {
+        /// Repeats it in the answer.
+        case echo
+        /// Answers as if there were none.
+        case ignore
+        /// Refuses requests without one.
+        case require
+    }
+
     /// How log lines look.
     public enum LogFormat: String, Sendable, CaseIterable {
         case auto
@@ -137,6 +147,24 @@ public struct Configuration: Sendable, Equatable {
     /// `ocsp.offline_grace`: seconds that a cached "good" is served while ca-core is away.
     public var ocspOfflineGrace = 60
 
+    /// `ocsp.nonce`.
+    public var ocspNonce = OCSPNonce.echo
+
+    /// `ocsp.cache`: MiB that the OCSP bridge keeps answers in.
+    public var ocspCacheMiB = 64
+
+    /// `ocsp.connections`: how many connections the OCSP bridge has open at most.
+    public var ocspConnections = 1024
+
+    /// `ocsp.socket.owner`: the user who owns the bridge's socket; nil for whom it runs as.
+    public var ocspSocketOwner: String?
+
+    /// `ocsp.socket.group`: the group of the bridge's socket, such as that of nginx; nil for the bridge's own.
+    public var ocspSocketGroup: String?
+
+    /// `ocsp.socket.mode`: the permission bits of the bridge's socket.
+    public var ocspSocketMode = 0o660
+
     /// `names.blocked`: host names that stand in no certificate.
     public var blockedNames = Configuration.defaultBlockedNames
 
@@ -176,6 +204,11 @@ extension Configuration {
             )
         }
         if self.clients == .all { warnings.append("clients: all: every local process is a node and can have certificates issued") }
+        if let url = self.publicationBaseURL, url.hasPrefix("https:") {
+            warnings.append(
+                "publication.base_url is \(url): who asks for a status over TLS has to trust that server's certificate first; relying parties expect http"
+            )
+        }
         if self.acceptSeedInClear {
             warnings.append("registration.accept_seed_in_clear: the seed, from which the CA key is derived, may cross a network in clear")
         }

@@ -228,10 +228,12 @@ private struct ConfigurationReading {
         )
         self.configuration.crlValidity = validity ?? self.configuration.crlValidity
         if var registration = map.takeMap("registration") {
-            let allowed = "a profile's name is allowed, but not ca or admin, which only an admin can have issued"
+            let allowed =
+                "a profile's name is allowed, but not ca or admin, which only an admin can have issued, nor ocsp, which only the OCSP bridge can"
             let profiles = registration.takeStrings("profiles", allowed: allowed) { name -> String? in
                 let canonical = CertificateProfile.canonicalName(name)
-                return CertificateProfile.isValidName(name) && canonical != "ca" && canonical != "admin" ? canonical : nil
+                let isPrivileged = canonical == "ca" || canonical == "admin" || CertificateProfile.reservedNames.contains(canonical)
+                return CertificateProfile.isValidName(name) && !isPrivileged ? canonical : nil
             }
             self.configuration.registrationProfiles = profiles ?? self.configuration.registrationProfiles
             self.configuration.acceptSeedInClear = registration.takeBool("accept_seed_in_clear") ?? false
@@ -270,7 +272,45 @@ private struct ConfigurationReading {
                 self.problems.add(ocsp.line(key), "ocsp.\(key) is \(seconds) s; at most ocsp.validity (\(longest) s) is allowed")
             }
         }
+        self.configuration.ocspNonce = ocsp.takeChoice("nonce", Configuration.OCSPNonce.self) ?? self.configuration.ocspNonce
+        self.configuration.ocspCacheMiB = ocsp.takeInt("cache", 1...65_536, of: "a number of MiB") ?? self.configuration.ocspCacheMiB
+        self.configuration.ocspConnections = ocsp.takeInt("connections", 1...60_000) ?? self.configuration.ocspConnections
+        self.readOCSPSocket(&ocsp)
         ocsp.finish()
+    }
+
+    private mutating func readOCSPSocket(_ ocsp: inout SettingMap) {
+        guard var socket = ocsp.takeMap("socket") else { return }
+        self.configuration.ocspSocketOwner = socket.takeString("owner", allowed: "the name of a user", where: Self.isAccountName)
+        self.configuration.ocspSocketGroup = socket.takeString("group", allowed: "the name of a group", where: Self.isAccountName)
+        if let setting = socket.take("mode") {
+            if let mode = Self.socketMode(setting.value) {
+                self.configuration.ocspSocketMode = mode
+            } else {
+                socket.refuse("mode", setting, "permission bits such as 0660, with those of the owner and none for execution, are allowed")
+            }
+        }
+        socket.finish()
+    }
+
+    /// A name or a number, as programs that look accounts up take it.
+    private static func isAccountName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count) && text.utf8.first != UInt8(ascii: "-")
+            && text.utf8.allSatisfy { byte in
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || "._-$".utf8.contains(byte)
+            }
+    }
+
+    /// Digits are octal, as chmod has them, whether YAML takes them for a number or, in quotes, for text.
+    private static func socketMode(_ value: SettingValue) -> Int? {
+        let digits: String
+        switch value {
+        case .string(let text): digits = text
+        case .int(let number): digits = String(number)
+        default: return nil
+        }
+        guard digits.utf8.count <= 4, let mode = Int(digits, radix: 8), mode & 0o600 == 0o600, mode & ~0o666 == 0 else { return nil }
+        return mode
     }
 
     private mutating func readStore(_ map: inout SettingMap) {

@@ -52,11 +52,18 @@ extension Configuration {
         # revocation:
         #   release: hold
 
-        # Seconds, or durations such as 12h.
+        # The OCSP bridge. Seconds, or durations such as 12h: until an answer has to be replaced, that HTTP caches keep it, that a cached
+        # "good" is served while the CA is away. What becomes of a nonce: echo, ignore, or require (nobody is answered without one).
+        # The rest is taken up when the bridge is started: MiB for answers, connections at once, and whose its socket is, so that nginx
+        # may connect (owner and group by name).
         # ocsp:
         #   validity: 12h
         #   max_age: 300s
         #   offline_grace: 60s
+        #   nonce: echo
+        #   cache: 64
+        #   connections: 1024
+        #   socket: {group: www-data, mode: "0660"}
 
         # Names that stand in no certificate; "*.suffix" means every name below one.
         # names:

@@ -36,7 +36,7 @@ public enum ProfileFile {
 
     /// Checks a name for a profile of its own.
     ///
-    /// - Throws: when the text can name no profile, or is an alias of one.
+    /// - Throws: when the text can name no profile, is an alias of one, or is reserved.
     public static func checkName(_ name: String) throws(SettingsError) {
         if let problem = self.nameProblem(name) { throw SettingsError(.invalid, source: nil, problem) }
     }
@@ -45,6 +45,10 @@ public enum ProfileFile {
         guard CertificateProfile.isValidName(name) else {
             return "the profile's name is \(shown(.string(name))); 1 to 64 of a-z, 0-9, '.', '_' and '-' are allowed, "
                 + "beginning with a letter or a digit"
+        }
+        if CertificateProfile.reservedNames.contains(name) {
+            return
+                "the name \(name) is taken: certificates of the CA's own OCSP responder are issued by fixed rules; give the profile another name"
         }
         return CertificateProfile.aliases[name].map { "the name \(name) is taken: it is an alias of the profile \($0)" }
     }

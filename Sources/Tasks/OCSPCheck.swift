@@ -27,13 +27,14 @@ extension Task {
             }
             isOurs = der == call.authority.issuer.der
         }
-        let standing = isOurs ? try call.authority.standing(serial) : Standing(certificate: nil, revocation: nil)
+        let standing = isOurs ? try call.authority.standing(serial) : .nothing
         // A certificate that only shares its serial number with one of ours was never issued here.
         let known = asked == nil || standing.certificate == nil || standing.certificate?.der == asked
-        return .answer(
-            known
-                ? standing.json(serial, now: call.authority.clock.now)
-                : Standing(certificate: nil, revocation: nil).json(serial, now: call.authority.clock.now))
+        // The CA certificate is in no store.
+        let issuer = call.authority.issuer
+        let isItself = serial == issuer.ownSerial && isOurs && (asked == nil || asked == issuer.der) && standing.certificate == nil
+        let summary = isItself ? issuer.summary(standing.revocation) : (known ? standing : .nothing).summary
+        return .answer(summary.json(serial, now: call.authority.clock.now))
     }
 
     /// The bridge's question: many serial numbers at once, with the event number that the answers were read at.
@@ -41,31 +42,37 @@ extension Task {
         let texts = try call.parameters.optionalStrings("serials", atMost: 10_000) ?? []
         let sequence = call.authority.state.eventSequence
         let now = call.authority.clock.now
-        let entries = try texts.map { text -> JSON in
+        let serials = try texts.map { text in
             guard let serial = SerialNumber(text: text) else { throw Parameters.wrong("serials", "is a list of serial numbers") }
-            return try call.authority.standing(serial).json(serial, now: now)
+            return serial
         }
+        let entries = zip(serials, try call.authority.summaries(serials)).map { serial, summary in summary.json(serial, now: now) }
         return .answer([("sequence", .integer(sequence)), ("statuses", .array(entries))].json)
     }
 }
 
 extension Standing {
+    fileprivate static let nothing = Standing(certificate: nil, revocation: nil)
+}
+
+extension SerialSummary {
     fileprivate func json(_ serial: SerialNumber, now: UnixTime) -> JSON {
         var members: [(String, JSON)] = []
         let status: String
         if self.revocation != nil {
             status = "revoked"
-        } else if let certificate = self.certificate {
-            status = certificate.notAfter < now ? "expired" : "good"
+        } else if let notAfter = self.notAfter {
+            status = notAfter < now ? "expired" : "good"
         } else {
             status = "unknown"
         }
         members.append(("status", .string(status)))
         members.append(("serial", .string(serial.decimal)))
-        members.append(("cn", .string(self.certificate?.commonName ?? "")))
+        members.append(("cn", .string(self.commonName)))
         if let revocation = self.revocation {
             members.append(("revoke_reason", .string(revocation.reason.name)))
             members.append(("revoke_date", .string(revocation.revokedAt.rfc3339)))
+            members.append(("revoke_time", .integer(revocation.revokedAt.seconds)))
         }
         return members.json
     }

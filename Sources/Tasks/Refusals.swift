@@ -18,6 +18,7 @@ extension Refusal {
         case .refused: self.init(.requestRefused, error.detail)
         case .invalidParameter: self.init(.invalidParameter, error.detail)
         case .notFound: self.init(.notFound, error.detail)
+        case .busy: self.init(.busy, error.detail)
         case .storage, .storageUnavailable, .storageFull: self.init(.storage, "Storage error: \(error.detail)")
         }
     }

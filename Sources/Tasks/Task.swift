@@ -2,6 +2,7 @@
 
 public import Authority
 public import PKI
+public import RevocationFormats
 public import UPKIProtocol
 
 /// One task of the protocol.
@@ -130,8 +131,35 @@ public protocol ListPublisher: Sendable {
     func publishedAnswer() throws -> [UInt8]?
     /// What the published CRL says of itself; nil where there is none yet. Counting its entries is done once for each file.
     func publishedFacts() throws -> PublishedListFacts?
+    /// The published CRL as a file that stays as it is, whatever is published meanwhile; nil where there is none yet.
+    var publishedFile: PublishedListFile? { get }
     /// Takes a piece of a CRL from elsewhere, or goes on with taking its revocations over; for the publisher's own thread.
     func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON
+}
+
+/// One published CRL.
+public struct PublishedListFile: Sendable {
+    public let number: CRLNumber
+    public let thisUpdate: UnixTime
+    public let nextUpdate: UnixTime
+    /// The length of its DER.
+    public let bytes: Int
+    /// SHA-256 of its DER.
+    public let sha256: [UInt8]
+    /// Reads up to `count` bytes of its DER from `offset` on; fewer at its end.
+    public let read: @Sendable (_ offset: Int, _ count: Int) throws -> [UInt8]
+
+    public init(
+        number: CRLNumber, thisUpdate: UnixTime, nextUpdate: UnixTime, bytes: Int, sha256: [UInt8],
+        read: @escaping @Sendable (_ offset: Int, _ count: Int) throws -> [UInt8]
+    ) {
+        self.number = number
+        self.thisUpdate = thisUpdate
+        self.nextUpdate = nextUpdate
+        self.bytes = bytes
+        self.sha256 = sha256
+        self.read = read
+    }
 }
 
 /// What the operator asks of the running program.

@@ -20,7 +20,7 @@ public enum TaskTable {
             // Port 5001.
             .registerNode, .registrationStatus, .window,
             // The OCSP bridge.
-            .statuses,
+            .statuses, .responderCertificate, .publication, .publishedCRL,
             // The operator on the CA's host.
             .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode,
             .limitNode,

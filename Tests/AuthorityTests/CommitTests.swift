@@ -102,6 +102,7 @@ private struct FailingWriter: StoreWriter {
     }
     func certificateCount() throws -> Int { try self.inner.certificateCount() }
     func revocation(_ serial: SerialNumber) throws -> Revocation? { try self.inner.revocation(serial) }
+    func summary(_ serial: SerialNumber) throws -> SerialSummary { try self.inner.summary(serial) }
     func revocationCount() throws -> Int { try self.inner.revocationCount() }
     func forEachRevocation(_ body: (Revocation) throws -> Void) throws { try self.inner.forEachRevocation(body) }
     func isBlocked(keyHash: [UInt8]) throws -> Bool { try self.inner.isBlocked(keyHash: keyHash) }

@@ -293,3 +293,42 @@ struct ClockTests {
         #expect(serials.count == 50)
     }
 }
+
+@Suite("A commit that only seemed to fail")
+struct DoubtfulCommitTests {
+    @Test("is told as a gap before its repetition is answered, once, and brings a CRL")
+    func missed() throws {
+        let bench = try Bench()
+        let serial = try bench.test.generate("a.example.org").serial
+        let change = bench.change("revoke", isVital: true) { try $0.revoke(.serial(serial), reason: .keyCompromise) }
+        bench.store.set(.failsAfterCommit)
+        let failed = bench.test.authority.commit([change])
+        #expect(throws: AuthorityError(.storageUnavailable, "")) { try failed.results[0].get() }
+        #expect(failed.events.isEmpty && !failed.wantsCRL)
+        #expect(bench.test.authority.state.eventSequence == 0)
+        bench.store.set(.none)
+        // The repetition changes nothing more; whoever keeps statuses has to hear of it all the same.
+        let repeated = bench.test.authority.commit([change])
+        #expect(try repeated.results[0].get())
+        #expect(repeated.events == [.missed(sequence: 1)] && repeated.wantsCRL)
+        #expect(bench.test.authority.state.eventSequence == 1)
+        let after = bench.test.authority.commit([change])
+        #expect(after.events.isEmpty && !after.wantsCRL)
+    }
+
+    @Test("is no gap where nothing was written")
+    func nothing() throws {
+        let bench = try Bench()
+        let serial = try bench.test.generate("a.example.org").serial
+        let change = bench.change("revoke", isVital: true) { try $0.revoke(.serial(serial), reason: .keyCompromise) }
+        bench.store.set(.failsBeforeCommit)
+        _ = bench.test.authority.commit([change])
+        bench.store.set(.none)
+        let repeated = bench.test.authority.commit([change])
+        #expect(repeated.events.map(\.sequence) == [1])
+        guard case .status? = repeated.events.first else {
+            Issue.record("\(repeated.events)")
+            return
+        }
+    }
+}

@@ -130,6 +130,10 @@ final class Transaction: StoreWriter {
 
     func revocation(_ serial: SerialNumber) throws -> Revocation? { self.contents.revocations[serial] }
 
+    func summary(_ serial: SerialNumber) throws -> SerialSummary {
+        Standing(certificate: try self.certificate(serial), revocation: try self.revocation(serial)).summary
+    }
+
     func revocationCount() throws -> Int { self.contents.revocations.count }
 
     func forEachRevocation(_ body: (Revocation) throws -> Void) throws {

@@ -38,6 +38,8 @@ struct ConfigurationTests {
         settings.publicationBaseURL = nil
         settings.nodes = []
         settings.security = nil
+        #expect(settings.ocspSocketGroup == "www-data")
+        settings.ocspSocketGroup = nil
         #expect(settings == Configuration())
     }
 
@@ -66,7 +68,9 @@ struct ConfigurationTests {
               accept_seed_in_clear: true
             publication: {base_url: "http://pki.acme.example:8080/x/"}
             revocation: {release: any}
-            ocsp: {validity: 6h, max_age: 120, offline_grace: 1m}
+            ocsp:
+              {validity: 6h, max_age: 120, offline_grace: 1m, nonce: require, cache: 256, connections: 20000,
+               socket: {owner: upki-ocsp, group: www-data, mode: 0666}}
             names: {blocked: [intern, "*.test"]}
             log: {format: json, level: debug}
             """
@@ -95,6 +99,12 @@ struct ConfigurationTests {
         expected.ocspValidity = 21_600
         expected.ocspMaxAge = 120
         expected.ocspOfflineGrace = 60
+        expected.ocspNonce = .require
+        expected.ocspCacheMiB = 256
+        expected.ocspConnections = 20_000
+        expected.ocspSocketOwner = "upki-ocsp"
+        expected.ocspSocketGroup = "www-data"
+        expected.ocspSocketMode = 0o666
         expected.blockedNames = ["intern", "*.test"].compactMap { NamePattern($0) }
         expected.logFormat = .json
         expected.logLevel = .debug
@@ -180,6 +190,22 @@ struct ConfigurationTests {
             (
                 "ocsp: {validity: 2d}",
                 "ca.config.yml:1: ocsp.validity is 2d; a duration from 60s to 24h, or a number of seconds, is allowed"
+            ),
+            ("ocsp: {nonce: always}", "ca.config.yml:1: ocsp.nonce is always; echo, ignore or require is allowed"),
+            ("ocsp:\n  cache: 0", "ca.config.yml:2: ocsp.cache is 0; a number of MiB from 1 to 65536 is allowed"),
+            ("ocsp: {cache: 64M}", "ca.config.yml:1: ocsp.cache is 64M; a number of MiB from 1 to 65536 is allowed"),
+            ("ocsp: {connections: 60001}", "ca.config.yml:1: ocsp.connections is 60001; a number from 1 to 60000 is allowed"),
+            ("ocsp:\n  socket: {owner: a b}", "ca.config.yml:2: ocsp.socket.owner is \"a b\"; the name of a user is allowed"),
+            ("ocsp: {socket: {group: -R}}", "ca.config.yml:1: ocsp.socket.group is -R; the name of a group is allowed"),
+            ("ocsp: {socket: {mode: 0o660}}", "ca.config.yml:1: ocsp.socket.mode is 0o660; permission bits such as 0660"),
+            ("ocsp: {socket: {mode: 777}}", "ca.config.yml:1: ocsp.socket.mode is 777; permission bits such as 0660"),
+            ("ocsp: {socket: {mode: 0060}}", "ca.config.yml:1: ocsp.socket.mode is 60; permission bits such as 0660"),
+            ("ocsp: {socket: {mode: -660}}", "ca.config.yml:1: ocsp.socket.mode is -660; permission bits such as 0660"),
+            ("ocsp: {socket: {mode: 4660}}", "ca.config.yml:1: ocsp.socket.mode is 4660; permission bits such as 0660"),
+            ("ocsp: {socket: {user: x}}", "ca.config.yml:1: unknown key ocsp.socket.user; "),
+            (
+                "registration: {profiles: [ocsp]}",
+                "ca.config.yml:1: an entry of registration.profiles is ocsp; a profile's name is allowed, but not ca"
             ),
             ("ocsp: {validity: 5 m}", "ca.config.yml:1: ocsp.validity is \"5 m\"; a duration"),
             ("ocsp: {validity: 99999999999999999d}", "ca.config.yml:1: ocsp.validity is 99999999999999999d; a duration"),

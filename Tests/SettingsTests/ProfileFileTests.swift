@@ -265,6 +265,18 @@ struct CertificateProfileTests {
         #expect(CertificateProfile.canonicalName("server") == "server")
     }
 
+    @Test("the name of the responder's certificates can be no profile's: neither a file's nor one that a task brings")
+    func reserved() {
+        let words =
+            "the name ocsp is taken: certificates of the CA's own OCSP responder are issued by fixed rules; give the profile another name"
+        let file = #expect(throws: SettingsError.self) { try ProfileFile.parse("duration: 5", file: "profiles/ocsp.yml") }
+        #expect(file?.oneLine == "profiles/ocsp.yml: \(words)")
+        let task = #expect(throws: SettingsError.self) { try ProfileFile.read(.map([SettingEntry("duration", .int(5))]), name: "ocsp") }
+        #expect(task?.oneLine == words)
+        #expect(throws: SettingsError.self) { try ProfileFile.checkName("ocsp") }
+        #expect(!CertificateProfile.builtIns(baseSubject: []).contains { $0.name == "ocsp" })
+    }
+
     @Test(
         "patterns cover whole names",
         arguments: [

@@ -159,6 +159,23 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
             try store.write { try $0.removeRevocation(serial(3)) }
             #expect(try store.read { try $0.revocation(serial(3)) } == nil)
         },
+        StoreContract("a summary is what certificate and revocation say, of each alone, of both and of neither") { store throws in
+            let revocations = [2, 3].map {
+                Revocation(serial: serial($0), reason: .keyCompromise, revokedAt: UnixTime(-1), notAfter: UnixTime(.max))
+            }
+            try store.write { writer in
+                for number in [1, 2] as [UInt64] { try writer.insert(record(number, notAfter: 5), commonNameHash: 1) }
+                for revocation in revocations { try writer.set(revocation) }
+            }
+            try store.read { reader throws in
+                #expect(
+                    try reader.summary(serial(1)) == SerialSummary(commonName: "host 1", notAfter: UnixTime(5), revocation: nil))
+                #expect(
+                    try reader.summary(serial(2)) == SerialSummary(commonName: "host 2", notAfter: UnixTime(5), revocation: revocations[0]))
+                #expect(try reader.summary(serial(3)) == SerialSummary(commonName: "", notAfter: nil, revocation: revocations[1]))
+                #expect(try reader.summary(serial(4)) == SerialSummary(commonName: "", notAfter: nil, revocation: nil))
+            }
+        },
         StoreContract("a walk that throws hands the error on") { store throws in
             try store.write {
                 try $0.set(Revocation(serial: serial(3), reason: .unspecified, revokedAt: UnixTime(1), notAfter: UnixTime(1)))

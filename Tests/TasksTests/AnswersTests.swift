@@ -422,6 +422,8 @@ struct OtherSocketTests {
         let answer = try bench.ask("statuses", ["serials": [.string(record.serial.decimal), "5"]], by: bridge)
         #expect(answer["sequence"] == .integer(bench.test.authority.state.eventSequence))
         #expect(answer["statuses"]?.arrayValue?.compactMap { $0.text("status") } == ["revoked", "unknown"])
+        let revoked = try #require(answer["statuses"]?.arrayValue?.first)
+        #expect(revoked.text("revoke_date") == "2026-11-23T12:00:00Z" && revoked["revoke_time"] == .integer(1_795_435_200))
         #expect(bench.refusal("statuses", ["serials": ["x"]], by: bridge).hasPrefix("Invalid serials parameter"))
     }
 }

@@ -46,6 +46,8 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("acme_revoke_certificate", .node, changes: true, "certificate"),
         .init("register", .anyone, changes: true, "seed", "cn", on: [.registrar]), .init("status", .anyone, on: [.registrar]),
         .init("window", .anyone, on: [.registrar]), .init("statuses", .anyone, on: [.ocsp]),
+        .init("responder_certificate", .anyone, changes: true, "csr", on: [.ocsp]), .init("publication", .anyone, on: [.ocsp]),
+        .init("published_crl", .anyone, "number", on: [.ocsp]),
         .init("status", .local, on: [.admin]), .init("reload", .local, on: [.admin]),
         .init("open_registration", .local, changes: true, on: [.admin]),
         .init("close_registration", .local, changes: true, on: [.admin]), .init("tokens", .local, on: [.admin]),
@@ -71,7 +73,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         "account_id": "a", "jwk": [:], "order_id": "o",
         "identifiers": ["a.example"], "auth_id": "z", "identifier_type": "dns", "identifier_value": "a.example", "cert_id": "1",
         "certificate": "x", "id": "x",
-        "address": "127.0.0.77", "checkpoints": ["x"], "reason": "x", "upload": "u",
+        "address": "127.0.0.77", "checkpoints": ["x"], "reason": "x", "upload": "u", "number": "1",
     ]
 }
 
@@ -155,7 +157,8 @@ struct RoleTests {
 @Suite("Parameters")
 struct ParameterTests {
     private func caller(_ task: Documented) -> Caller {
-        task.channels.contains(.registrar)
+        if task.channels.contains(.ocsp) { return Caller(proof: .localUser(7), channel: .ocsp) }
+        return task.channels.contains(.registrar)
             ? TaskBench.registrar : task.channels.contains(.front) && task.role < .admin ? TaskBench.node : TaskBench.operatorOnHost
     }
 

@@ -74,6 +74,15 @@ private final class FakePublisher: ListPublisher {
                 nextUpdate: list.nextUpdate.map { UnixTime($0.unixSeconds) }, entries: entries, bytes: der.count)
         }
     }
+    var publishedFile: PublishedListFile? {
+        guard let der = self.der.withLock({ $0 }), let list = try? CertificateList(derEncoded: der).tbsCertList,
+            let number = list.crlNumber, let end = list.nextUpdate
+        else { return nil }
+        return PublishedListFile(
+            number: number, thisUpdate: UnixTime(list.thisUpdate.unixSeconds), nextUpdate: UnixTime(end.unixSeconds), bytes: der.count,
+            sha256: Array(SHA256.hash(data: der))
+        ) { offset, count in Array(der.dropFirst(offset).prefix(count)) }
+    }
     func takeOver(_ piece: ListPiece, for context: RequestContext) throws -> JSON {
         [
             "upload": .string(piece.upload), "bytes": .integer(piece.data?.count ?? -1), "offset": .integer(piece.offset),

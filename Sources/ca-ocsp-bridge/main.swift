@@ -5,3 +5,4 @@ import OCSPResponder
 import Supervised
 
 FirstActs.perform()
+CAOCSPBridge.main()

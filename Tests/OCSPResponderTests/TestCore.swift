@@ -1,8 +1,6 @@
 // A ca-core for tests: ocsp.sock and events.sock in one thread, that tells statuses, certifies keys and says what it is told to.
 import Crypto
 import Foundation
-import enum PKI.Base64
-import enum PKI.Hexadecimal
 import RevocationFormats
 import SwiftASN1
 import Synchronization
@@ -10,6 +8,9 @@ import Threads
 import UPKIProtocol
 import X509
 import ZeroMQ
+
+import enum PKI.Base64
+import enum PKI.Hexadecimal
 
 struct TestFailure: Error, CustomStringConvertible {
     let description: String

@@ -164,7 +164,7 @@ final class CoreLoop {
         try noticeConnections()
         try readEvents()
         try readCore(at: now)
-        takeLookups(at: now)
+        takeLookups()
         try core.greetIfDue(at: now, nextID: nextID)
         try askForWhatIsDue(at: now)
         try sendLookups(at: now)
@@ -350,10 +350,10 @@ final class CoreLoop {
 
     // MARK: Statuses
 
-    private func takeLookups(at now: MonotonicTime) {
+    private func takeLookups() {
         var requests: [WaitingRequest] = []
         shared.lookups.takeAll(into: &requests)
-        for request in requests { lookups.add(request, at: now) }
+        for request in requests { lookups.add(request) }
     }
 
     private func sendLookups(at now: MonotonicTime) throws(ZeroMQError) {

@@ -36,7 +36,7 @@ struct Lookups {
 
     private var open: [OCSPSerial: Lookup] = [:]
     private var unsent = RingQueue<Lookup>()
-    // Each in the order of their deadlines.
+    // Each in the order of their deadlines, or nearly: requests come from several event loops.
     private var waiting = RingQueue<LookupWaiter>()
     private var doubting = RingQueue<LookupWaiter>()
 
@@ -46,9 +46,9 @@ struct Lookups {
         [waiting.first?.deadline, doubting.first?.deadline].compactMap { $0 }.min()
     }
 
-    mutating func add(_ request: WaitingRequest, at now: MonotonicTime) {
+    mutating func add(_ request: WaitingRequest) {
         let waiter = LookupWaiter(
-            request, deadline: now.advanced(byMilliseconds: request.isDoubt ? Self.patienceInDoubt : Self.patience))
+            request, deadline: request.arrival.advanced(byMilliseconds: request.isDoubt ? Self.patienceInDoubt : Self.patience))
         if request.isDoubt { doubting.append(waiter) } else { waiting.append(waiter) }
         for serial in request.serials {
             // In doubt only an answer will do that was asked for after the request came: no event tells what changed meanwhile.

@@ -1,0 +1,66 @@
+// The command line of ca-ocsp-bridge.
+import ArgumentParser
+import Logging
+import OCSPResponder
+import ProgramLog
+
+struct CAOCSPBridge: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ca-ocsp-bridge",
+        abstract: "Answers OCSP requests over HTTP on a unix socket, and serves the CA certificate and the CRL.",
+        discussion: """
+            It signs with a key of its own, which ca-core certifies for two days at a time, and asks ca-core for what it does not know. \
+            nginx stands between it and the network: see docs/OCSP.md. Usually ca-ctl or systemd starts this program.
+            """,
+        version: "0.1.0")
+
+    @Option(help: "The folder with ca-core's sockets ocsp.sock and events.sock.")
+    var runDir: String
+
+    @Option(help: ArgumentHelp("The unix socket to serve HTTP on.", valueName: "path"))
+    var socket: String
+
+    @Option(help: ArgumentHelp("The unix socket for /metrics and /status; none without it.", valueName: "path"))
+    var metricsSocket: String?
+
+    @Option(help: ArgumentHelp("The user who owns the socket.", valueName: "user"))
+    var socketOwner: String?
+
+    @Option(help: ArgumentHelp("The group of the socket: nginx's, so that it may connect.", valueName: "group"))
+    var socketGroup: String?
+
+    @Option(help: ArgumentHelp("The mode of the socket, octal.", valueName: "mode"))
+    var socketMode: String = "0660"
+
+    @Option(help: ArgumentHelp("Memory for statuses and signed answers; a million answers take about 180.", valueName: "MiB"))
+    var cache: Int = 64
+
+    @Option(help: ArgumentHelp("Connections at a time; more are refused with 503.", valueName: "number"))
+    var maxConnections: Int = 1_024
+
+    @Option(help: ArgumentHelp("Event loops, each a thread.", valueName: "number"))
+    var loops: Int = 2
+
+    @OptionGroup var logging: LogOptions
+
+    func validate() throws {
+        guard mode != nil else { throw ValidationError("--socket-mode is an octal number such as 0660, not \(socketMode)") }
+    }
+
+    private var mode: UInt32? { UInt32(socketMode, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
+
+    func run() throws {
+        let logger = self.logging.start("ca-ocsp-bridge")
+        let log: ResponderLog = { level, line in logger.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)") }
+        let mode = mode ?? 0o660
+        var options = BridgeOptions(
+            runDirectory: runDir, socket: HTTPSocket(path: socket, owner: socketOwner, group: socketGroup, mode: mode),
+            version: Self.configuration.version)
+        // Figures are for the operator and the group that the process runs with.
+        options.metricsSocket = metricsSocket.map { HTTPSocket(path: $0, mode: 0o660) }
+        options.cacheMiB = cache
+        options.maximumConnections = maxConnections
+        options.eventLoops = loops
+        throw ExitCode(runBridge(options, log: log))
+    }
+}

@@ -34,7 +34,7 @@ extension Task {
         let issuer = call.authority.issuer
         let isItself = serial == issuer.ownSerial && isOurs && (asked == nil || asked == issuer.der) && standing.certificate == nil
         let summary = isItself ? issuer.summary(standing.revocation) : (known ? standing : .nothing).summary
-        return .answer(summary.json(serial, now: call.authority.clock.now))
+        return .answer(summary.members(serial, now: call.authority.clock.now).json)
     }
 
     /// The bridge's question: many serial numbers at once, with the event number that the answers were read at.
@@ -46,7 +46,10 @@ extension Task {
             guard let serial = SerialNumber(text: text) else { throw Parameters.wrong("serials", "is a list of serial numbers") }
             return serial
         }
-        let entries = zip(serials, try call.authority.summaries(serials)).map { serial, summary in summary.json(serial, now: now) }
+        let entries = zip(serials, try call.authority.summaries(serials)).map { serial, summary in
+            let time = summary.revocation.map { [("revoke_time", JSON.integer($0.revokedAt.seconds))] }
+            return (summary.members(serial, now: now) + (time ?? [])).json
+        }
         return .answer([("sequence", .integer(sequence)), ("statuses", .array(entries))].json)
     }
 }
@@ -56,7 +59,7 @@ extension Standing {
 }
 
 extension SerialSummary {
-    fileprivate func json(_ serial: SerialNumber, now: UnixTime) -> JSON {
+    fileprivate func members(_ serial: SerialNumber, now: UnixTime) -> [(String, JSON)] {
         var members: [(String, JSON)] = []
         let status: String
         if self.revocation != nil {
@@ -72,8 +75,7 @@ extension SerialSummary {
         if let revocation = self.revocation {
             members.append(("revoke_reason", .string(revocation.reason.name)))
             members.append(("revoke_date", .string(revocation.revokedAt.rfc3339)))
-            members.append(("revoke_time", .integer(revocation.revokedAt.seconds)))
         }
-        return members.json
+        return members
     }
 }

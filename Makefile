@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
-programs := ca-core ca-registrar ca-ctl
+programs := ca-core ca-registrar ca-ocsp-bridge ca-ctl
 release := .build/release
 
 .PHONY: run test crash build install bench clean man fuzz sanitize

@@ -1,4 +1,4 @@
-// `crl`, `profile`, `ocsp`, `reload`: what the CA publishes, and how it issues.
+// `crl`, `profile`, `reload`: what the CA publishes, and how it issues.
 
 import AdminLink
 import ArgumentParser
@@ -194,25 +194,6 @@ package enum ProfileJSON {
             return ProfileFile.render(try ProfileFile.read(tree(profile), name: profile["name"]?.stringValue ?? name))
         } catch {
             throw CommandError(.refused, "the CA's answer is no profile that this ca-ctl knows: \(error.oneLine)")
-        }
-    }
-}
-
-struct OCSP: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "ocsp", abstract: "What the CA says of a certificate's status.", subcommands: [Check.self])
-
-    struct Check: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Says whether a certificate is good, revoked, expired or unknown.")
-
-        @Argument(help: "The certificate in PEM; - is standard input.", completion: .file())
-        var certificate: String
-
-        @OptionGroup var shared: SharedOptions
-
-        func run() throws {
-            let answer = try shared.ask("ocsp_check", [("cert", .string(try NamedFile.readText(certificate)))])
-            shared.output.show(answer, text: TextTable(facts: JSONText.facts(answer, now: shared.now)).rendered(width: shared.output.width))
         }
     }
 }

@@ -19,51 +19,63 @@ package struct Account: Sendable, Equatable {
     func identity(groups: [gid_t] = []) -> ProcessIdentity { ProcessIdentity(uid: uid, gid: gid, groups: groups) }
 }
 
-/// The users of the three programs.
+/// The users of the programs.
 package struct ProgramUsers: Sendable, Equatable {
     package static let coreName = "upki-ca"
     package static let frontName = "upki-front"
     package static let registrarName = "upki-registrar"
+    package static let bridgeName = "upki-ocsp"
 
     package var core: Account
     package var front: Account
     package var registrar: Account
+    /// nil on a system that was set up before there was a bridge: then it does not run, since each of the others' users would give it
+    /// rights that it must not have.
+    package var bridge: Account?
 
     /// - Throws: a reason, where two of them are one user or group, or one of them is root: nothing would be kept apart.
-    package init(core: Account, front: Account, registrar: Account) throws(CommandError) {
-        let all = [core, front, registrar]
-        guard Set(all.map(\.uid)).count == 3, Set(all.map(\.gid)).count == 3, all.allSatisfy({ $0.uid != 0 && $0.gid != 0 }) else {
+    package init(core: Account, front: Account, registrar: Account, bridge: Account?) throws(CommandError) {
+        let all = [core, front, registrar] + (bridge.map { [$0] } ?? [])
+        guard Set(all.map(\.uid)).count == all.count, Set(all.map(\.gid)).count == all.count,
+            all.allSatisfy({ $0.uid != 0 && $0.gid != 0 })
+        else {
             throw CommandError(
-                .refused, "\(all.map(\.name).joined(separator: ", ")) are not three users with three groups, none of them root's")
+                .refused, "\(all.map(\.name).joined(separator: ", ")) are not \(all.count) users with a group each, none of them root's")
         }
         self.core = core
         self.front = front
         self.registrar = registrar
+        self.bridge = bridge
     }
 
-    /// The three users, where the system has them all.
+    /// The users of all programs but the bridge, where the system has them all, and the bridge's where it has that.
     /// - Throws: why programs cannot be kept apart by them.
     static func find() throws(CommandError) -> ProgramUsers {
-        var accounts: [Account] = []
-        var missing: [String] = []
-        for name in [coreName, frontName, registrarName] {
-            guard let entry = getpwnam(name) else {
-                missing.append(name)
-                continue
-            }
-            let (uid, gid) = (entry.pointee.pw_uid, entry.pointee.pw_gid)
-            // A group with other members would open its sockets to them.
-            guard let group = getgrgid(gid), String(cString: group.pointee.gr_name) == name else {
-                throw CommandError(.refused, "the group of the user \(name) is not \(name)")
-            }
-            accounts.append(Account(name: name, uid: uid, gid: gid))
-        }
-        guard accounts.count == 3 else {
+        var accounts: [String: Account] = [:]
+        for name in [coreName, frontName, registrarName, bridgeName] { accounts[name] = try account(name) }
+        guard let core = accounts[coreName], let front = accounts[frontName], let registrar = accounts[registrarName] else {
+            let missing = [coreName, frontName, registrarName, bridgeName].filter { accounts[$0] == nil }
             throw CommandError(
                 .refused, "the system has no \(missing.count == 1 ? "user" : "users") \(missing.joined(separator: ", "))")
         }
-        return try ProgramUsers(core: accounts[0], front: accounts[1], registrar: accounts[2])
+        return try ProgramUsers(core: core, front: front, registrar: registrar, bridge: accounts[bridgeName])
     }
+
+    /// The user of that name; nil where there is none.
+    private static func account(_ name: String) throws(CommandError) -> Account? {
+        guard let entry = getpwnam(name) else { return nil }
+        let (uid, gid) = (entry.pointee.pw_uid, entry.pointee.pw_gid)
+        // A group with other members would open its sockets to them.
+        guard let group = getgrgid(gid), String(cString: group.pointee.gr_name) == name else {
+            throw CommandError(.refused, "the group of the user \(name) is not \(name)")
+        }
+        return Account(name: name, uid: uid, gid: gid)
+    }
+
+    /// Why the bridge does not run where the others do, and what to do.
+    package static let noBridge =
+        "ca-ocsp-bridge does not run, since the system has no user \(bridgeName): nobody can ask for OCSP, CRL and CA certificate over HTTP; "
+        + "make the user (useradd --system --user-group --no-create-home --shell /usr/sbin/nologin \(bridgeName)) and start the CA again"
 }
 
 /// How the programs of one CA are kept apart.

@@ -1,4 +1,4 @@
-// What `ca-ctl up` runs: the three services, their arguments, users, limits and order.
+// What `ca-ctl up` runs: the services, their arguments, users, limits and order.
 
 import AdminLink
 import Glibc
@@ -11,6 +11,7 @@ package struct ServicePlan: Sendable {
     package static let core = "core"
     package static let front = "front"
     package static let registrar = "registrar"
+    package static let bridge = "ocsp"
 
     package var locations: Locations
     package var host: HostAddress
@@ -25,6 +26,8 @@ package struct ServicePlan: Sendable {
     package var keyPasswordFile: String?
     /// A user for each program; nil: all are of ca-ctl's own.
     package var users: ProgramUsers?
+    /// What the OCSP bridge is told.
+    package var bridge = BridgeSettings()
     /// A service that was not heard for so long hangs.
     package var watchdog = Duration.seconds(10)
     package var restart = RestartPolicy()
@@ -54,12 +57,12 @@ package struct ServicePlan: Sendable {
         let secrets = [("--seed-file", seedFile), ("--key-password-file", keyPasswordFile)].flatMap { flag, path in
             path.map { [flag, $0] } ?? []
         }
-        return [
+        let essential = [
             ServiceSpec(
                 name: Self.core, executable: core,
                 arguments: ["serve", "--data-dir", locations.dataDirectory] + sockets + secrets + socketAccess + log,
                 // Its supplementary groups let it give its sockets to them.
-                runAs: users.map { $0.core.identity(groups: [$0.front.gid, $0.registrar.gid]) },
+                runAs: users.map { $0.core.identity(groups: [$0.front.gid, $0.registrar.gid] + ($0.bridge.map { [$0.gid] } ?? [])) },
                 // A store of many gigabytes may have to be recovered first.
                 restart: restart, startTimeout: .seconds(120), watchdogInterval: watchdog, isEssential: true, hasFolder: users != nil),
             ServiceSpec(
@@ -72,7 +75,19 @@ package struct ServicePlan: Sendable {
                 runAs: users.map { $0.registrar.identity(groups: [$0.core.gid]) }, after: [Self.core], restart: restart,
                 watchdogInterval: watchdog),
         ]
+        guard runsBridge else { return essential }
+        return essential + [
+            ServiceSpec(
+                name: Self.bridge, executable: try programs.path(of: "ca-ocsp-bridge"),
+                arguments: sockets + bridge.arguments(in: locations.runDirectory, isSeparate: users != nil) + log,
+                // As the registrar hears events.sock.
+                runAs: users.flatMap { users in users.bridge?.identity(groups: [users.core.gid]) }, after: [Self.core], restart: restart,
+                watchdogInterval: watchdog, mayBeMissing: true, hasFolder: true, folderGroup: users == nil ? nil : bridge.socketGroup)
+        ]
     }
+
+    /// Whether there is a user whom the bridge may be.
+    package var runsBridge: Bool { users == nil || users?.bridge != nil }
 
     /// The core's own folder, where it has a user of its own: the run directory is root's then, and only the core makes sockets there.
     private var socketFolder: String { users == nil ? locations.runDirectory : CoreSockets.folder(in: locations.runDirectory) }
@@ -80,9 +95,9 @@ package struct ServicePlan: Sendable {
     /// Which program may open which socket, by group, and whose requests are heard there, by user.
     private var socketAccess: [String] {
         guard let users else { return [] }
-        return [("front", users.front.gid), ("registrar", users.registrar.gid), ("events", users.core.gid)].flatMap {
-            ["--socket-group", "\($0)=\($1)"]
-        } + [("front", users.front.uid), ("registrar", users.registrar.uid)].flatMap { ["--peer-user", "\($0)=\($1)"] }
+        let peers = [("front", users.front), ("registrar", users.registrar)] + (users.bridge.map { [("ocsp", $0)] } ?? [])
+        let groups = peers.map { ($0, $1.gid) } + [("events", users.core.gid)]
+        return groups.flatMap { ["--socket-group", "\($0)=\($1)"] } + peers.flatMap { ["--peer-user", "\($0)=\($1.uid)"] }
     }
 }
 

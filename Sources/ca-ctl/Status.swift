@@ -61,6 +61,7 @@ struct StatusCommand: ParsableCommand {
         if let supervisor = report.supervisor {
             report.users = ServiceUsers(supervisor, dataDirectory: try shared.directories.locations().dataDirectory)
             report.listeners = Listeners.read(in: try shared.directories.locations().runDirectory)
+            report.lacksBridge = !supervisor.services.contains { $0.name == ServicePlan.bridge }
         }
         return report
     }
@@ -75,6 +76,8 @@ package struct StatusReport: Sendable {
     package var sockets: [(path: String, mode: mode_t)] = []
     package var users: ServiceUsers?
     package var listeners: Listeners?
+    /// The supervisor was started without an OCSP bridge.
+    package var lacksBridge = false
 
     package init() {}
 
@@ -104,9 +107,12 @@ package struct StatusReport: Sendable {
 
     /// The sockets of the programs that are there, with their permissions.
     static func sockets(in runDirectory: String) -> [(path: String, mode: mode_t)] {
-        ["supervisor", "admin", "front", "registrar", "ocsp", "events"].compactMap { name in
+        let core = CoreSockets.find(in: runDirectory)
+        let paths =
+            ["\(runDirectory)/supervisor.sock"] + ["admin", "front", "registrar", "ocsp", "events"].map { "\(core)/\($0).sock" }
+            + [BridgeSockets.http(in: runDirectory), BridgeSockets.metrics(in: runDirectory)]
+        return paths.compactMap { path in
             var status = stat()
-            let path = "\(name == "supervisor" ? runDirectory : CoreSockets.find(in: runDirectory))/\(name).sock"
             guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return nil }
             return (path, status.st_mode & 0o7777)
         }
@@ -155,9 +161,11 @@ package struct StatusReport: Sendable {
         if core == nil { warnings.append(coreProblem?.message ?? "ca-core does not answer") }
         if supervisor == nil { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
         for service in supervisor?.services ?? [] where service.state == .failed {
-            warnings.append("\(service.name) \(service.why): \(command(service.name == ServicePlan.registrar ? "registrar open" : "up"))")
+            let start = [ServicePlan.registrar: "registrar open", ServicePlan.bridge: "ocsp restart"][service.name] ?? "up"
+            warnings.append("\(service.name) \(service.why): \(command(start))")
         }
         if let shared = users?.shared { warnings.append(shared) }
+        if lacksBridge { warnings.append(ProgramUsers.noBridge) }
         guard let core else { return warnings }
         if list == nil { warnings.append("no CRL is published: \(command("crl generate"))") }
         warnings += (core["expiries"]?.arrayValue ?? []).compactMap { ExpiryText.warning($0, now: now, command: command) }
@@ -183,7 +191,9 @@ package struct StatusReport: Sendable {
                 "AUDIT FAULT \(fault): \(command("audit verify")), then \(command("audit acknowledge --reason TEXT"))")
         }
         if core["publication"]?.stringValue == nil {
-            warnings.append("publication.base_url is not set: certificates carry no address of CRL and OCSP")
+            warnings.append(
+                "certificates carry no address of CRL, OCSP and CA certificate: set publication.base_url, for example to http://pki.example.com, "
+                    + "in \(core["program"].map { "\($0.text("data_dir"))/" } ?? "")ca.config.yml, then: \(command("reload"))")
         }
         return warnings
     }

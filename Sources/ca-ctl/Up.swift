@@ -75,6 +75,7 @@ struct Up: ParsableCommand {
             )
         }
         let separation = try Separation.plan(dataDirectory: locations.dataDirectory, runDirectory: locations.runDirectory)
+        let bridge = try BridgeSettings(wanted, separation)
         let made = try initialise(locations)
         let configuration = try self.configuration(locations)
         let format = ProgramLog.resolve(
@@ -88,10 +89,13 @@ struct Up: ParsableCommand {
             logFormat: format.rawValue, logLevel: configuration.logLevel.rawValue,
             seedFile: try givenSeedFile.map { try NamedFile.absolute($0) },
             keyPasswordFile: configuration.passwordFile == nil ? Credential.path("ca-key-password") : nil)
+        plan.bridge = bridge
         if let watchdog { plan.watchdog = .milliseconds(Int64(watchdog * 1000)) }
         if let restartLimit { plan.restart.limit = restartLimit }
         switch separation {
-        case .separate(let users): plan.users = users
+        case .separate(let users):
+            plan.users = users
+            if users.bridge == nil { log.warning("\(ProgramUsers.noBridge)") }
         case .shared(let why): if geteuid() == 0 { log.warning("the programs share the user root: \(why)") }
         }
         let services: [ServiceSpec]
@@ -160,6 +164,8 @@ private final class Supervising {
 
     private let plan: ServicePlan
     private let made: JSON?
+    /// Services without which the CA is of use: that they fail is no reason to end.
+    private var dispensable: Set<String> = []
     private let shared: SharedOptions
     private let log: Logger
 
@@ -181,6 +187,7 @@ private final class Supervising {
     /// - Throws: `.refused` when the supervisor cannot start, or a service failed for good.
     func run(_ services: [ServiceSpec]) throws {
         Self.blockSignals()
+        dispensable = Set(services.filter(\.mayBeMissing).map(\.name))
         let messages: Mailbox<Message>
         do throws(ThreadsError) {
             messages = try Mailbox()
@@ -272,7 +279,9 @@ private final class Supervising {
         guard !isStopping, service.state == .failed || service.state == .restarting else { return }
         failures[service.name, default: 0] += 1
         // A CA that cannot start says so and ends, instead of trying on; later the supervisor knows which service is essential.
-        guard !isReady, service.state == .failed || failures[service.name, default: 0] >= Self.failuresBeforeReady else { return }
+        guard !isReady, !dispensable.contains(service.name),
+            service.state == .failed || failures[service.name, default: 0] >= Self.failuresBeforeReady
+        else { return }
         isStopping = true
         // It is not tried again.
         let why = service.why.firstRange(of: "; next start in").map { service.why[..<$0.lowerBound] } ?? service.why[...]
@@ -290,6 +299,7 @@ private final class Supervising {
             ("subject", status?["ca"]?["subject"] ?? .null), ("fingerprint", status?["ca"]?["fingerprint"] ?? .null),
             ("registration", status?["registration"] ?? .null), ("data_dir", .string(plan.locations.dataDirectory)),
             ("run_dir", .string(plan.locations.runDirectory)), ("pid", .integer(getpid())),
+            ("http_socket", plan.runsBridge ? .string(BridgeSockets.http(in: plan.locations.runDirectory)) : .null),
         ]
         // The CA goes on when nobody reads this.
         shared.output.offer(.object(facts.map { JSON.Member($0.0, $0.1) }), text: text(status))
@@ -297,7 +307,22 @@ private final class Supervising {
 
     private var users: String {
         guard let users = plan.users else { return "\(ServiceUsers.name(of: geteuid())), shared by all programs" }
-        return "\(users.core.name), \(users.front.name), \(users.registrar.name): each program has its own"
+        let all = [users.core, users.front, users.registrar] + (users.bridge.map { [$0] } ?? [])
+        return "\(all.map(\.name).joined(separator: ", ")): each program has its own"
+    }
+
+    /// One line each that can be pasted as it is: the CA's own certificate has a status too. `openssl ocsp` itself speaks TCP alone, so
+    /// curl carries what it writes and reads.
+    private var tryHTTP: String {
+        guard plan.runsBridge else { return "" }
+        let socket = ShellText.quoted(BridgeSockets.http(in: plan.locations.runDirectory))
+        let ca = ShellText.quoted("\(plan.locations.dataDirectory)/ca.crt")
+        return """
+              To try HTTP and OCSP:
+                curl -s --unix-socket \(socket) http://localhost/crl | openssl crl -inform DER -noout -text
+                openssl ocsp -no_nonce -issuer \(ca) -cert \(ca) -reqout - | curl -s --unix-socket \(socket) -H 'Content-Type: application/ocsp-request' --data-binary @- http://localhost/ | openssl ocsp -no_nonce -issuer \(ca) -cert \(ca) -CAfile \(ca) -respin -
+
+            """
     }
 
     private func text(_ status: JSON?) -> String {
@@ -308,7 +333,9 @@ private final class Supervising {
         return "\nThe CA is running.\n"
             + TextTable(facts: [
                 ("  nodes and admins", plan.endpoint(plan.port)), ("  registration", plan.endpoint(plan.registrarPort)),
-                ("", window.map { WindowText.describe($0, now: shared.now) } ?? ""), ("  CA", ca.text("subject")),
+                ("", window.map { WindowText.describe($0, now: shared.now) } ?? ""),
+                ("  OCSP, CRL (HTTP)", plan.runsBridge ? BridgeSockets.http(in: plan.locations.runDirectory) : "no; see the warning"),
+                ("  CA", ca.text("subject")),
                 ("  fingerprint", ca.text("fingerprint")), ("  valid until", HumanTime.point(ca.text("not_after"), now: shared.now)),
                 ("  data directory", plan.locations.dataDirectory), ("  run directory", plan.locations.runDirectory),
                 ("  user", users),
@@ -318,7 +345,7 @@ private final class Supervising {
                   To register an RA, give it UPKI_CA_HOST=\(plan.host) and UPKI_CA_PORT=\(plan.port), and as UPKI_CA_SEED, where it expects
                   the seed, a registration token: \(token)
                   \(isOpen ? "When every RA is registered: \(shared.command("registrar close"))" : "Registration is closed until then.")
-                  To see how it is: \(shared.command("status"))
+                \(tryHTTP)  To see how it is: \(shared.command("status"))
                   To stop: Ctrl-C
 
 

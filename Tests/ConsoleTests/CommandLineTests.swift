@@ -77,6 +77,10 @@ struct CommandLineTests {
         profile add F
         profile remove mine
         ocsp check cert.pem
+        ocsp show
+        ocsp selftest
+        ocsp selftest --socket S --profile server
+        ocsp restart
         audit show
         audit show --follow
         audit verify
@@ -157,7 +161,8 @@ struct CommandLineTests {
         "a CA that is not there ends every command that asks it with 3 and names the next command",
         arguments: promised.filter { line in
             let withoutCA = [
-                "init", "up", "seed token", "cert export", "completions", "profile add", "ocsp", "cert sign", "crl import F",
+                "init", "up", "seed token", "cert export", "completions", "profile add", "ocsp check", "ocsp show", "ocsp restart",
+                "cert sign", "crl import F",
                 "cert adopt F", "metrics --out", "doctor", "audit verify --offline",
             ]
             return !withoutCA.contains(where: line.hasPrefix) || line == "seed token --rotate"
@@ -168,6 +173,14 @@ struct CommandLineTests {
         #expect(run.errors.hasPrefix("ca-ctl: cannot reach the CA"))
         #expect(run.errors.hasSuffix("is it running? ca-ctl up --data-dir /nonexistent/upki\n"))
         #expect(run.output.isEmpty)
+    }
+
+    @Test("what asks the bridge or its supervisor ends with 3 too, and says what to look at", arguments: ["show", "restart"])
+    func cannotReachBridge(command: String) throws {
+        let run = try Program.run(["ocsp", command, "--data-dir", "/nonexistent/upki"])
+        #expect(run.exitCode == 3)
+        #expect(run.errors.hasPrefix("ca-ctl: ") && run.errors.contains("ca-ctl \(command == "show" ? "status" : "up") --data-dir"))
+        #expect(run.errors.filter { $0 == "\n" }.count == 1 && run.output.isEmpty)
     }
 
     @Test(

@@ -12,13 +12,15 @@ struct ServicePlanTests {
     private static func withPrograms(_ body: (ProgramPaths) throws -> Void) throws {
         var template = Array("/tmp/upki-plan-XXXXXX".utf8CString)
         let folder = String(cString: try #require(mkdtemp(&template)))
-        for name in ["ca-core", "ca-registrar"] { close(open("\(folder)/\(name)", O_CREAT | O_WRONLY, 0o700)) }
+        for name in Self.programs { close(open("\(folder)/\(name)", O_CREAT | O_WRONLY, 0o700)) }
         defer {
-            for name in ["ca-core", "ca-registrar"] { unlink("\(folder)/\(name)") }
+            for name in Self.programs { unlink("\(folder)/\(name)") }
             rmdir(folder)
         }
         try body(ProgramPaths(folder: folder))
     }
+
+    private static let programs = ["ca-core", "ca-registrar", "ca-ocsp-bridge"]
 
     private static func plan(host: String = "127.0.0.1", seedFile: String? = nil) throws -> ServicePlan {
         ServicePlan(
@@ -26,13 +28,15 @@ struct ServicePlanTests {
             host: try #require(HostAddress(host)), port: 5000, registrarPort: 5001, logFormat: "json", logLevel: "info", seedFile: seedFile)
     }
 
-    @Test("core first, then front and registrar, each with the arguments that its program takes")
+    @Test("core first, then front, registrar and bridge, each with the arguments that its program takes")
     func arguments() throws {
         try Self.withPrograms { programs in
             let services = try Self.plan().services(programs)
-            #expect(services.map(\.name) == ["core", "front", "registrar"])
-            #expect(services.map(\.after) == [[], ["core"], ["core"]])
-            #expect(services.map(\.isEssential) == [true, true, false])
+            #expect(services.map(\.name) == ["core", "front", "registrar", "ocsp"])
+            #expect(services.map(\.after) == [[], ["core"], ["core"], ["core"]])
+            #expect(services.map(\.isEssential) == [true, true, false, false])
+            #expect(services.map(\.mayBeMissing) == [false, false, false, true])
+            #expect(services.map(\.hasFolder) == [false, false, false, true])
             #expect(
                 services[0].arguments == [
                     "serve", "--data-dir", "/data", "--run-dir", "/run/x", "--log-format", "json", "--log-level", "info",
@@ -46,6 +50,12 @@ struct ServicePlanTests {
                     "--run-dir", "/run/x", "--listen", "tcp://127.0.0.1:5001", "--log-format", "json", "--log-level", "info",
                 ])
             #expect(services[2].executable == "\(programs.folder)/ca-registrar")
+            #expect(
+                services[3].arguments == [
+                    "--run-dir", "/run/x", "--socket", "/run/x/ocsp/http.sock", "--metrics-socket", "/run/x/ocsp/metrics.sock",
+                    "--socket-mode", "0660", "--cache", "64", "--max-connections", "1024", "--log-format", "json", "--log-level", "info",
+                ])
+            #expect(services[3].executable == "\(programs.folder)/ca-ocsp-bridge")
         }
     }
 

@@ -184,7 +184,8 @@ struct StatusReportTests {
                 "the CA's certificate ends in 30 d: nothing that it issues outlives it; make the next CA and move the nodes to it",
                 "the one-time token deefe9a7 ends in 10 min and nobody has used it: ca-ctl registrar open",
                 "registration stays open and closes in 7 d: ca-ctl registrar close as soon as the RAs are in",
-                "publication.base_url is not set: certificates carry no address of CRL and OCSP",
+                "certificates carry no address of CRL, OCSP and CA certificate: set publication.base_url, for example to http://pki.example.com, "
+                    + "in ca.config.yml, then: ca-ctl reload",
             ])
         report.core = [("publication", "http://pki.example.com"), ("recovery", [("note", "recovered from the seed")].object)].object
         report.users = nil
@@ -231,5 +232,5 @@ struct StatusReportTests {
 
 extension Array where Element == (String, JSON) {
     /// An object with these members, in their order.
-    fileprivate var object: JSON { .object(map { JSON.Member($0.0, $0.1) }) }
+    var object: JSON { .object(map { JSON.Member($0.0, $0.1) }) }
 }

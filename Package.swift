@@ -139,7 +139,7 @@ let package = Package(
         tests("AdminLinkTests", ["AdminLink", "UPKIProtocol", "ZeroMQ"]),
         tests("ArchitectureTests", []),
         tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
-        tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
+        tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),

@@ -8,6 +8,12 @@ public struct HTTPAnswer: Sendable {
     public let headers: [(name: String, value: String)]
     public let body: [UInt8]
 
+    public init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
     /// The value of a header that is there once or more often: the first.
     public func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
 }

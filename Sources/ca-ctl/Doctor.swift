@@ -4,6 +4,8 @@ import AdminLink
 import ArgumentParser
 import Console
 import Glibc
+import OCSPClient
+import PKI
 import Settings
 import Supervision
 import UPKIProtocol
@@ -21,7 +23,9 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         let locations = try shared.directories.locations()
         var report = DoctorReport(try core(locations))
-        report.add(supervision())
+        let supervisor: SupervisorStatus? = (try? shared.withSupervisor { try $0.status(timeout: .seconds(3)) }) ?? nil
+        report.add(supervision(supervisor))
+        if let supervisor, let line = bridge(supervisor, BridgeSockets.http(in: locations.runDirectory)) { report.add(line) }
         report.add(UnitCheck().line())
         shared.output.show(report.json(command: shared.command), text: report.text(width: shared.output.width, command: shared.command))
         guard report.failures == 0 else {
@@ -62,8 +66,7 @@ struct DoctorCommand: ParsableCommand {
         return [DoctorReport.Line("core", .warn, "the CA is not running", do: "ca-ctl up")] + findings.map { DoctorReport.Line($0) }
     }
 
-    private func supervision() -> DoctorReport.Line {
-        let status: SupervisorStatus? = (try? shared.withSupervisor { try $0.status(timeout: .seconds(3)) }) ?? nil
+    private func supervision(_ status: SupervisorStatus?) -> DoctorReport.Line {
         guard let status else { return DoctorReport.Line("services", .ok, "no supervisor runs here") }
         let bad = status.services.filter { $0.state == .failed || $0.state == .restarting }
         guard let first = bad.first else {
@@ -73,6 +76,48 @@ struct DoctorCommand: ParsableCommand {
         return DoctorReport.Line(
             "services", .fail, bad.map { "\($0.name) is \(StatusReport.process($0))" }.joined(separator: "; "),
             do: "mend what the log of \(first.name) names, then: ca-ctl up")
+    }
+}
+
+extension DoctorCommand {
+    /// Whether relying parties get what they ask for; nil where the services' own line says why not.
+    private func bridge(_ supervisor: SupervisorStatus, _ socket: String) -> DoctorReport.Line? {
+        guard let service = supervisor.services.first(where: { $0.name == ServicePlan.bridge }) else {
+            return DoctorReport.Line("ocsp", .warn, ProgramUsers.noBridge)
+        }
+        guard service.state == .running else { return nil }
+        let health: Result<HTTPAnswer, OCSPClientError>
+        do throws(OCSPClientError) {
+            var client = try HTTPClient(socket: socket)
+            health = .success(try client.get("/healthz"))
+        } catch { health = .failure(error) }
+        return BridgeCheck.line(health, report: try? shared.bridgeReport(), socket: socket, now: shared.now)
+    }
+}
+
+/// What is said of the OCSP bridge.
+package enum BridgeCheck {
+    /// A signing certificate lives for two days and is renewed after one: with less than this left, renewing has failed for long.
+    private static let late: Int64 = 12 * 3_600
+
+    package static func line(
+        _ health: Result<HTTPAnswer, OCSPClientError>, report: BridgeReport?, socket: String, now: UnixTime
+    ) -> DoctorReport.Line {
+        let answer: HTTPAnswer
+        do throws(OCSPClientError) { answer = try health.get() } catch {
+            return DoctorReport.Line("ocsp", .fail, "runs, but \(error.message)", do: "ca-ctl ocsp restart")
+        }
+        guard answer.status == 200 else {
+            let words = String(decoding: answer.body, as: UTF8.self).split(separator: "\n").joined(separator: "; ")
+            return DoctorReport.Line("ocsp", .fail, words.isEmpty ? "HTTP status \(answer.status)" : words, do: "ca-ctl ocsp show")
+        }
+        guard let end = report?.signerEnds else { return DoctorReport.Line("ocsp", .ok, "answers at \(socket)") }
+        guard end.seconds - now.seconds >= late else {
+            return DoctorReport.Line(
+                "ocsp", .warn, "the signing certificate ends at \(HumanTime.point(end, now: now)) and was not renewed",
+                do: "ca-ctl ocsp show")
+        }
+        return DoctorReport.Line("ocsp", .ok, "answers at \(socket), signing certificate until \(HumanTime.point(end, now: now))")
     }
 }
 

@@ -1,6 +1,8 @@
 // The doctor's table and its look at systemd units, with folders and a tool of the test's own.
 import Console
 import Foundation
+import OCSPClient
+import PKI
 import Testing
 import UPKIProtocol
 import ca_ctl
@@ -48,6 +50,34 @@ struct DoctorReportTests {
         }
         #expect(try line("warn") == .init("x", .warn, "f", do: "d"))
         #expect(try line("worse").level == .fail)
+    }
+
+    @Test("the bridge: answering, complaining, silent, or with a certificate that nobody renewed")
+    func bridge() {
+        let now = UnixTime(1_795_448_825)
+        func line(_ health: Result<HTTPAnswer, OCSPClientError>, signerEndsIn seconds: Int64? = nil) -> DoctorReport.Line {
+            let report = seconds.map { seconds in
+                BridgeReport(["signers": [["live": true, "not_after": .integer(now.seconds + seconds)]]])
+            }
+            return BridgeCheck.line(health, report: report, socket: "/r/ocsp/http.sock", now: now)
+        }
+        let well = Result<HTTPAnswer, OCSPClientError>.success(HTTPAnswer(status: 200))
+        #expect(line(well) == .init("ocsp", .ok, "answers at /r/ocsp/http.sock"))
+        #expect(
+            line(well, signerEndsIn: 86_400)
+                == .init("ocsp", .ok, "answers at /r/ocsp/http.sock, signing certificate until 2026-11-24T15:47:05Z (in 1 d)"))
+        #expect(
+            line(well, signerEndsIn: 43_199)
+                == .init(
+                    "ocsp", .warn, "the signing certificate ends at 2026-11-24T03:47:04Z (in 11 h 59 min) and was not renewed",
+                    do: "ca-ctl ocsp show"))
+        #expect(
+            line(.success(HTTPAnswer(status: 503, body: Array("there is no CRL yet\nca-core was not heard yet\n".utf8))))
+                == .init("ocsp", .fail, "there is no CRL yet; ca-core was not heard yet", do: "ca-ctl ocsp show"))
+        #expect(
+            line(.failure(OCSPClientError(.unreachable, "nobody answers at /r/ocsp/http.sock: No such file or directory")))
+                == .init(
+                    "ocsp", .fail, "runs, but nobody answers at /r/ocsp/http.sock: No such file or directory", do: "ca-ctl ocsp restart"))
     }
 
     // MARK: Units

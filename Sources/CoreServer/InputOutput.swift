@@ -238,6 +238,7 @@ struct InputOutput: Sendable {
         JSON.object([
             .init("event", "heartbeat"), .init("instance", .string(self.instance)), .init("sequence", .integer(sequence)),
             .init("crl", self.list.value.map { .string($0.number.decimal) } ?? .null),
+            .init("monotonic", .integer(MonotonicTime.now.nanoseconds)),
         ]).encoded
     }
 

@@ -206,7 +206,7 @@ extension Configuration {
         if self.clients == .all { warnings.append("clients: all: every local process is a node and can have certificates issued") }
         if let url = self.publicationBaseURL, url.hasPrefix("https:") {
             warnings.append(
-                "publication.base_url is \(url): who asks for a status over TLS has to trust that server's certificate first; relying parties expect http"
+                "publication.base_url is \(url): whoever checks a certificate would have to check that server's first; relying parties expect http"
             )
         }
         if self.acceptSeedInClear {

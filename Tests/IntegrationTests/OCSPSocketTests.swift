@@ -1,5 +1,6 @@
 // What ca-core tells the OCSP bridge over a real ocsp.sock, with nothing of the bridge in between.
 import Foundation
+import Glibc
 import Testing
 import UPKIProtocol
 
@@ -84,6 +85,10 @@ extension IntegrationTests {
                 #expect(answers[2].at("DATA", "statuses")?.arrayValue?.compactMap { $0["status"]?.stringValue } == ["good", "unknown"])
                 #expect(answers[3]["crl"] == publication?.at("crl", "number"))
                 #expect(answers[4].refusal == "Unknown task: sign")
+                var now = timespec()
+                clock_gettime(CLOCK_MONOTONIC, &now)
+                let sent = try #require(answers[3]["monotonic"]?.integerValue)
+                #expect(sent > 0 && sent < Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec))
 
                 // A reload reaches the bridge by the same way.
                 let file = "\(ca.data)/ca.config.yml"

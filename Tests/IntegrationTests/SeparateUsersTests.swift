@@ -196,7 +196,8 @@ extension IntegrationTests {
                     "show_crl",
                 ]
                 let unknown = try self.ask(
-                    ca, "front", as: users.front, (operators + ["window", "statuses"]).map { self.message($0) })
+                    ca, "front", as: users.front,
+                    (operators + ["window", "statuses", "responder_certificate", "publication", "published_crl"]).map { self.message($0) })
                 #expect(unknown.hello["EVENT"] == "ANSWER")
                 for answer in unknown.answers { #expect(answer.refusal.hasPrefix("Unknown task: "), "\(answer.text)") }
 

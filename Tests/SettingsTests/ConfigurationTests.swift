@@ -327,6 +327,13 @@ struct ConfigurationTests {
     func urls(url: String) throws {
         #expect(try Configuration.parse("publication: {base_url: \"\(url)\"}", file: "x").publicationBaseURL != nil)
     }
+
+    @Test("https for what is published is allowed and warned of: whoever checks the server's certificate would ask that server")
+    func https() throws {
+        let warnings = try Configuration.parse("publication: {base_url: \"https://pki.example.com\"}", file: "x").warnings
+        #expect(warnings.count == 1 && warnings[0].hasPrefix("publication.base_url is https://pki.example.com: "))
+        #expect(try Configuration.parse("publication: {base_url: \"http://pki.example.com\"}", file: "x").warnings.isEmpty)
+    }
 }
 
 @Suite("Where settings come from")

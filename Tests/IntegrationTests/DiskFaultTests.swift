@@ -216,6 +216,9 @@ extension IntegrationTests {
                 _ = try core.fillDisk()
                 try core.start()
                 try core.revoke(serials[3])
+                // The bridge goes on too: otherwise nobody would see what was revoked.
+                let bridge = try core.certifyResponder()
+                #expect(bridge.at("DATA", "certificate")?.stringValue != nil, "\(bridge.text)")
                 try waitUntil("the CRL holds all") { try serials.allSatisfy { try core.isOnPublishedList($0) } }
                 // Room again: everything is taken within seconds, without a restart.
                 unlink(ballast)

@@ -168,6 +168,16 @@ final class FaultyCore {
 
     func revoke(_ serial: String) throws { _ = try self.facts(["cert", "revoke", "--serial", serial]) }
 
+    /// Asks for a certificate as the OCSP bridge does; the answer.
+    func certifyResponder() throws -> JSON {
+        try self.place.write(try self.place.csr("/CN=bridge"), to: "bridge.csr")
+        let (request, der) = (self.place.path("bridge.csr"), self.place.path("bridge.der"))
+        try self.place.must(["/usr/bin/openssl", "req", "-in", request, "-outform", "DER", "-out", der])
+        let csr = try Data(contentsOf: URL(fileURLWithPath: der)).base64EncodedString()
+        let question: JSON = [("task", "responder_certificate"), ("params", ["csr": .string(csr)])].object
+        return try self.place.peer("internal.py", [self.run, "ocsp"], input: .array([question])).arrayValue?.first ?? .null
+    }
+
     func serials() throws -> Set<String> {
         Set(try self.facts(["cert", "list"]).arrayValue?.compactMap { $0["serial"]?.stringValue } ?? [])
     }
@@ -182,7 +192,9 @@ final class FaultyCore {
         #expect(verdict["good"] == true, "\(verdict.text)")
         let records = try self.facts(["audit", "show", "--limit", "1000"]).arrayValue ?? []
         #expect(records.compactMap { $0["sequence"]?.integerValue } == Array(1...Int64(records.count)))
-        let issued = records.filter { $0["task"] == "sign" && $0["outcome"] == "done" }.compactMap { $0["serial"]?.stringValue }
+        let issued = records.filter { ["sign", "responder_certificate"].contains($0["task"]) && $0["outcome"] == "done" }.compactMap {
+            $0["serial"]?.stringValue
+        }
         #expect(Set(issued).count == issued.count, "none was recorded twice")
         #expect(Set(issued).count == (try self.serials().count))
         // A CRL may be numbered between the two.

@@ -344,6 +344,18 @@ struct OCSPResponseTests {
         #expect(error?.message.contains(reason) == true, "\(error?.message ?? "it was read")")
     }
 
+    @Test("a time before 1950 is refused, as it is in writing", arguments: ["19491231235959Z", "10250101000000Z", "00000101000000Z"])
+    func ancientTimes(text: String) {
+        let ancient = der(0x18, Array(text.utf8))
+        for bytes in [
+            Response().whole { $0.producedAt = ancient }, Response().whole { $0.certStatus = der(0xA1, ancient) },
+            Response().whole { $0.nextUpdate = der(0xA0, ancient) },
+        ] {
+            let error = #expect(throws: RevocationFormatsError.self) { try OCSPResponse(der: bytes) }
+            #expect(error?.code == .timeOutOfRange)
+        }
+    }
+
     @Test("a critical extension of a response that is not known is refused")
     func criticalExtensions() {
         let unknown = HandmadeRequest.extensions(0xA1, HandmadeRequest.unknown(critical: HandmadeRequest.critical))

@@ -59,8 +59,8 @@ enum OCSPExtensions {
 
     /// The nonce inside extnValue.
     ///
-    /// `Nonce ::= OCTET STRING(SIZE(1..128))` (RFC 9654 2.1). RFC 2560 left open whether extnValue holds the octets themselves; RFC 6960 and 8954
-    /// have settled it, and OpenSSL, GnuTLS, NSS, Go and the JDK write the OCTET STRING, so bare octets are refused.
+    /// `Nonce ::= OCTET STRING(SIZE(1..128))` (RFC 9654 2.1). RFC 2560 left open whether extnValue holds the octets themselves; RFC 8954 has settled
+    /// it, and OpenSSL, GnuTLS and the JDK write the OCTET STRING, so bare octets are refused.
     private static func nonce(_ value: Range<Int>, in bytes: Span<UInt8>) throws(RevocationFormatsError) -> [UInt8] {
         let nonce = try DERReader.only(DERTag.octetString, "a nonce", in: value, of: bytes).content
         guard Self.nonceByteCounts.contains(nonce.count) else {

@@ -11,7 +11,7 @@ public struct OCSPResponse: Sendable {
     /// There is one if, and only if, the status is `successful`.
     public var basic: BasicOCSPResponse?
 
-    /// - throws: ``RevocationFormatsError`` with `malformed` or `unsupportedCriticalExtension`.
+    /// - throws: ``RevocationFormatsError`` with `malformed`, `unsupportedCriticalExtension`, or `timeOutOfRange` for a year before 1950.
     public init(der: [UInt8]) throws(RevocationFormatsError) {
         guard der.count <= Self.longest else {
             throw RevocationFormatsError(.malformed, "a response has \(der.count) octets; \(Self.longest) are allowed")
@@ -198,7 +198,9 @@ public struct BasicOCSPResponse: Sendable {
         guard member.tag == DERTag.generalizedTime else {
             throw RevocationFormatsError(.malformed, "a time is missing or is no GeneralizedTime")
         }
-        return try Self.parse("a time") { try X509Time(derEncoded: der[member.encoded]) }.unixSeconds
+        let time = try Self.parse("a time") { try X509Time(derEncoded: der[member.encoded]) }
+        // No year before 1950, as in what is written.
+        return try X509Time(generalized: time.unixSeconds).unixSeconds
     }
 
     private static func parse<Value>(_ what: StaticString, _ body: () throws -> Value) throws(RevocationFormatsError) -> Value {

@@ -228,9 +228,9 @@ private struct SingleParts {
 extension X509Time {
     /// Appends tag, length and content.
     fileprivate func append(to bytes: inout [UInt8]) {
-        let start = bytes.count
-        for _ in 0..<self.encodedByteCount { bytes.append(0) }
-        var span = bytes.mutableSpan
-        _ = self.write(into: &span, at: start)
+        var encoded = InlineArray<17, UInt8>(repeating: 0)
+        var span = encoded.mutableSpan
+        let count = self.write(into: &span, at: 0)
+        encoded.span.extracting(first: count).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
     }
 }

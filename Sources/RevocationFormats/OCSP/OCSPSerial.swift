@@ -62,17 +62,9 @@ public struct OCSPSerial: Sendable, Hashable {
         self.append(self.integerByteCount, to: &bytes)
     }
 
-    /// Appends the last `count` octets.
+    /// Appends the last `count` octets, at most 24: the first four are zero.
     private func append(_ count: Int, to bytes: inout [UInt8]) {
-        for place in (0..<count).reversed() { bytes.append(self.octet(place)) }
-    }
-
-    /// The octet with the weight 256 to the power of `place`; 0 above the highest.
-    private func octet(_ place: Int) -> UInt8 {
-        switch place {
-        case 0..<8: UInt8(truncatingIfNeeded: self.low >> (place * 8))
-        case 8..<16: UInt8(truncatingIfNeeded: self.middle >> ((place - 8) * 8))
-        default: UInt8(truncatingIfNeeded: self.high >> ((place - 16) * 8))
-        }
+        let words: InlineArray<3, UInt64> = [UInt64(self.high).bigEndian, self.middle.bigEndian, self.low.bigEndian]
+        words.span.bytes.extracting(last: count).withUnsafeBytes { bytes.append(contentsOf: $0) }
     }
 }

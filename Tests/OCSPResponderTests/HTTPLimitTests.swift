@@ -214,6 +214,21 @@ struct HTTPSocketTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["s"])
     }
 
+    @Test("root gives a socket to the configured owner and group", .enabled(if: geteuid() == 0))
+    func owner() throws {
+        let nobody = try #require(getpwnam("nobody")).pointee
+        let server = try HTTPTestServer { options in
+            options.socket.owner = "nobody"
+            options.socket.group = String(nobody.pw_gid)
+            options.socket.mode = 0o620
+        }
+        var status = stat()
+        #expect(lstat(server.path, &status) == 0)
+        #expect((status.st_uid, status.st_gid) == (nobody.pw_uid, nobody.pw_gid))
+        #expect(status.st_mode & 0o7777 == 0o620)
+        #expect(try server.get("/healthz").status == 200)
+    }
+
     @Test("a path that is served, that is a file, or that is too long is refused in words, and left as it is")
     func refusals() throws {
         let first = try HTTPTestServer()

@@ -24,7 +24,7 @@ struct ListeningSocket: Sendable {
         // In the same folder, for rename(2); short, so that it is seldom longer than the path itself.
         let temporary = "\(socket.path.dropLast(Self.fileName(socket.path).count)).\(getpid())"
         unlink(temporary)
-        let descriptor = try Self.bound(to: temporary)
+        let descriptor = try Self.bound(to: temporary, for: socket.path)
         do throws(HTTPServerError) {
             try Self.give(temporary, to: (owner, socket.owner), (group, socket.group), mode: socket.mode)
             guard listen(descriptor, Self.backlog) == 0 else { throw .failed("the socket \(socket.path) cannot be listened on", errno) }
@@ -54,7 +54,7 @@ struct ListeningSocket: Sendable {
         path.suffix(from: path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)
     }
 
-    private static func bound(to path: String) throws(HTTPServerError) -> Int32 {
+    private static func bound(to path: String, for served: String) throws(HTTPServerError) -> Int32 {
         let address = try Self.address(path)
         let descriptor = Glibc.socket(AF_UNIX, Self.streamType, 0)
         guard descriptor >= 0 else { throw .failed("no socket can be made", errno) }
@@ -62,7 +62,7 @@ struct ListeningSocket: Sendable {
         guard fchmod(descriptor, 0) == 0, Self.call(bind, descriptor, address) == 0 else {
             let failed = errno
             close(descriptor)
-            throw .failed("the socket \(path) cannot be made", failed)
+            throw .failed("the socket \(served) cannot be made", failed)
         }
         return descriptor
     }
@@ -75,12 +75,13 @@ struct ListeningSocket: Sendable {
                 "the socket's group '\(group.1 ?? "")' cannot be given", errno,
                 advice: "run as root or add the user of this program to that group")
         }
+        // Before the owner, whose alone the mode is from then on.
+        guard chmod(path, mode) == 0 else { throw .failed("the socket's mode \(String(mode, radix: 8)) cannot be set", errno) }
         if let id = owner.0, lchown(path, id, gid_t.max) != 0 {
             throw .failed(
                 "the socket's owner '\(owner.1 ?? "")' cannot be given", errno,
                 advice: "run as root or leave the owner out and use the group")
         }
-        guard chmod(path, mode) == 0 else { throw .failed("the mode of the socket \(path) cannot be set", errno) }
     }
 
     private static func makeSureNobodyListens(_ path: String) throws(HTTPServerError) {

@@ -68,46 +68,53 @@ package final class ResponseCache: Sendable {
         package var displaced: UInt64 = 0
     }
 
-    /// A status as it is kept. Zero bytes are an empty place.
+    // Zero bytes are an empty place. The long parts come first, so that nothing is lost between them: 48 and 128 bytes.
+
     private struct StatusRecord: PlacedRecord {
         var serial: OCSPSerial
-        var place: PlaceMark
-        var kept: KeptStatus
-        var epoch: UInt32
         var sequence: Int64
+        var revokedAt: Int64
+        var epoch: UInt32
+        var place: PlaceMark
+        var code: StatusCode
+
+        var status: OCSPCertStatus { code.status(revokedAt) }
     }
 
     private struct AnswerRecord: PlacedRecord {
         var serial: OCSPSerial
-        var place: PlaceMark
-        var kept: KeptStatus
-        var form: OCSPCertIDForm
+        var revokedAt: Int64
+        var thisUpdate: Int64
+        var signature: RawSignature
         var epoch: UInt32
         var signer: UInt32
         /// Seconds after `thisUpdate`.
         var life: UInt32
         var refresh: UInt32
-        var thisUpdate: Int64
-        var signature: RawSignature
+        var place: PlaceMark
+        var form: OCSPCertIDForm
+        var code: StatusCode
+
+        var status: OCSPCertStatus { code.status(revokedAt) }
     }
 
-    /// Good, or revoked at a time for a reason.
-    private struct KeptStatus {
-        private static let noReason: UInt8 = 255
-        var isRevoked: Bool
-        var reason: UInt8
-        var revokedAt: Int64
+    /// Good, or revoked for a reason, in one octet.
+    private struct StatusCode {
+        /// 0 good, 1 revoked without a reason, else the reason's code and 2.
+        private var code: UInt8
 
         /// nil for what is never kept.
         init?(_ status: OCSPCertStatus) {
             switch status {
-            case .good: (isRevoked, reason, revokedAt) = (false, Self.noReason, 0)
-            case .revoked(let time, let why): (isRevoked, reason, revokedAt) = (true, why?.rawValue ?? Self.noReason, time)
+            case .good: code = 0
+            case .revoked(_, let reason): code = reason.map { $0.rawValue + 2 } ?? 1
             case .unknown: return nil
             }
         }
 
-        var status: OCSPCertStatus { isRevoked ? .revoked(at: revokedAt, reason: CRLReason(rawValue: reason)) : .good }
+        func status(_ revokedAt: Int64) -> OCSPCertStatus {
+            code == 0 ? .good : .revoked(at: revokedAt, reason: code == 1 ? nil : CRLReason(rawValue: code - 2))
+        }
     }
 
     private struct State: ~Copyable {
@@ -167,7 +174,7 @@ package final class ResponseCache: Sendable {
             }
             guard let status = state.statuses.find(hash, where: { $0.serial == serial && $0.epoch == epoch }) else { return .nothing }
             status.pointee.place.wasUsed = true
-            return .status(status.pointee.kept.status, CacheToken(shard: index, changes: state.changes))
+            return .status(status.pointee.status, CacheToken(shard: index, changes: state.changes))
         }
     }
 
@@ -179,7 +186,7 @@ package final class ResponseCache: Sendable {
             let epoch = state.epoch
             guard let status = state.statuses.find(hash, where: { $0.serial == serial && $0.epoch == epoch }) else { return nil }
             status.pointee.place.wasUsed = true
-            return (status.pointee.kept.status, CacheToken(shard: index, changes: state.changes))
+            return (status.pointee.status, CacheToken(shard: index, changes: state.changes))
         }
     }
 
@@ -199,15 +206,14 @@ package final class ResponseCache: Sendable {
     /// Keeps an answer, unless its status may have changed since the token was given.
     /// - Returns: false where it may have: then the answer must not be served either.
     package func keep(_ answer: SignedAnswer, for serial: OCSPSerial, _ form: OCSPCertIDForm, _ token: CacheToken) -> Bool {
-        guard let kept = KeptStatus(answer.status) else { return isCurrent(token) }
+        guard let code = StatusCode(answer.status) else { return isCurrent(token) }
         let hash = Self.hash(serial)
         return shards[token.shard].state.withLock { state in
             guard state.changes == token.changes else { return false }
             let record = AnswerRecord(
-                serial: serial, place: .taken, kept: kept, form: form, epoch: state.epoch, signer: answer.signer,
-                life: UInt32(clamping: answer.nextUpdate - answer.thisUpdate),
-                refresh: UInt32(clamping: answer.refreshAt - answer.thisUpdate),
-                thisUpdate: answer.thisUpdate, signature: answer.signature)
+                serial: serial, revokedAt: answer.status.revokedAt, thisUpdate: answer.thisUpdate, signature: answer.signature,
+                epoch: state.epoch, signer: answer.signer, life: UInt32(clamping: answer.nextUpdate - answer.thisUpdate),
+                refresh: UInt32(clamping: answer.refreshAt - answer.thisUpdate), place: .taken, form: form, code: code)
             let epoch = state.epoch
             let outcome = state.answers.put(
                 record, hash, replacing: { $0.serial == serial && $0.form == form }, dead: { $0.epoch != epoch })
@@ -225,11 +231,11 @@ package final class ResponseCache: Sendable {
             let epoch = state.epoch
             if let known = state.statuses.find(hash, where: { $0.serial == serial && $0.epoch == epoch }) {
                 if known.pointee.sequence > sequence {
-                    return (known.pointee.kept.status, CacheToken(shard: index, changes: state.changes))
+                    return (known.pointee.status, CacheToken(shard: index, changes: state.changes))
                 }
-                if known.pointee.kept.status != status { Self.change(&state, serial, hash) }
+                if known.pointee.status != status { Self.change(&state, serial, hash) }
             }
-            if let kept = KeptStatus(status) { Self.put(&state, serial, hash, kept, sequence) }
+            Self.put(&state, serial, hash, status, sequence)
             return (status, CacheToken(shard: index, changes: state.changes))
         }
     }
@@ -244,7 +250,7 @@ package final class ResponseCache: Sendable {
             if let known, known.pointee.sequence >= sequence { return }
             let wasKnown = known != nil
             Self.change(&state, serial, hash)
-            if wasKnown, let kept = KeptStatus(status) { Self.put(&state, serial, hash, kept, sequence) }
+            if wasKnown { Self.put(&state, serial, hash, status, sequence) }
         }
     }
 
@@ -290,7 +296,7 @@ package final class ResponseCache: Sendable {
 
     private static func signedAnswer(_ record: AnswerRecord) -> SignedAnswer {
         SignedAnswer(
-            status: record.kept.status, thisUpdate: record.thisUpdate, nextUpdate: record.thisUpdate + Int64(record.life),
+            status: record.status, thisUpdate: record.thisUpdate, nextUpdate: record.thisUpdate + Int64(record.life),
             refreshAt: record.thisUpdate + Int64(record.refresh), signer: record.signer, signature: record.signature)
     }
 
@@ -302,10 +308,17 @@ package final class ResponseCache: Sendable {
         state.figures.statuses -= state.statuses.remove(hash) { $0.serial == serial && $0.epoch == epoch }
     }
 
-    private static func put(_ state: inout State, _ serial: OCSPSerial, _ hash: UInt64, _ kept: KeptStatus, _ sequence: Int64) {
+    private static func put(_ state: inout State, _ serial: OCSPSerial, _ hash: UInt64, _ status: OCSPCertStatus, _ sequence: Int64) {
+        guard let code = StatusCode(status) else { return }
         let epoch = state.epoch
-        let record = StatusRecord(serial: serial, place: .taken, kept: kept, epoch: epoch, sequence: sequence)
+        let record = StatusRecord(
+            serial: serial, sequence: sequence, revokedAt: status.revokedAt, epoch: epoch, place: .taken, code: code)
         let outcome = state.statuses.put(record, hash, replacing: { $0.serial == serial }, dead: { $0.epoch != epoch })
         if outcome.displaced == .living { state.figures.displaced += 1 } else if !outcome.replaced { state.figures.statuses += 1 }
     }
+}
+
+extension OCSPCertStatus {
+    /// Seconds since 1970; 0 where it is not revoked.
+    fileprivate var revokedAt: Int64 { if case .revoked(let time, _) = self { time } else { 0 } }
 }

@@ -44,7 +44,7 @@ final class CoreLoop {
         case statuses([Lookup])
         case publication
         case certificate(ResponderKey)
-        case listPiece
+        case listPiece(number: String, offset: Int)
     }
 
     private let options: CoreLoopOptions
@@ -324,7 +324,7 @@ final class CoreLoop {
             case .statuses(let lookups): told(lookups, try StatusesAnswer(payload), at: now)
             case .publication: published(try PublicationAnswer(payload), at: now)
             case .certificate(let key): certified(key, try CertificateAnswer(payload), at: now)
-            case .listPiece: listPiece(try ListPiece(payload))
+            case .listPiece(let number, let offset): listPiece(try ListPiece(payload), number, offset)
             }
         } catch {
             refused(question, error.message, at: now)
@@ -446,7 +446,9 @@ final class CoreLoop {
             if try !ask(.publication, CoreQuestion.publication, at: now) { publicationDue = now }
         }
         if let (number, offset) = list.nextPiece {
-            if try ask(.listPiece, CoreQuestion.publishedList(number: number, offset: offset), at: now) { list.asked() }
+            if try ask(.listPiece(number: number, offset: offset), CoreQuestion.publishedList(number: number, offset: offset), at: now) {
+                list.asked()
+            }
         }
         try askForCertificate(at: now)
     }
@@ -535,9 +537,9 @@ final class CoreLoop {
         }
     }
 
-    private func listPiece(_ piece: ListPiece) {
+    private func listPiece(_ piece: ListPiece, _ number: String, _ offset: Int) {
         do throws(ResponderError) {
-            guard let (document, number) = try list.took(piece) else { return }
+            guard let (document, number) = try list.took(piece, number: number, offset: offset) else { return }
             shared.documents.withLock { ($0.revocationList, $0.listNumber) = (document, number) }
             shared.facts.withLock { $0.listFailure = nil }
             log(.debug, "serves the CRL with number \(number), \(document.der.count) bytes")

@@ -7,6 +7,8 @@ struct ListKeeper {
     private var number: String?
     private var wanted: PublicationAnswer.List?
     private var data: [UInt8] = []
+    /// Of `data`, so that a large list is not hashed at once: events wait meanwhile.
+    private var hasher = SHA256()
     private var isAsked = false
 
     /// Whether another list than the one that is here or on its way was published.
@@ -19,9 +21,8 @@ struct ListKeeper {
             return
         }
         guard list != wanted else { return }
+        lost()
         wanted = list
-        data = []
-        isAsked = false
     }
 
     /// What to ask for next.
@@ -36,32 +37,33 @@ struct ListKeeper {
     mutating func lost() {
         wanted = nil
         data = []
+        hasher = SHA256()
         isAsked = false
     }
 
-    /// Takes in a piece.
+    /// Takes in the piece that was asked for by this number and offset.
     /// - Returns: the whole list and its number, with its last piece.
     /// - Throws: `.invalidAnswer` where it is not the list that was named.
-    mutating func took(_ piece: ListPiece) throws(ResponderError) -> (PublishedDocument, String)? {
+    mutating func took(_ piece: ListPiece, number: String, offset: Int) throws(ResponderError) -> (PublishedDocument, String)? {
         // An answer for a list that is not wanted any more.
-        guard let wanted, isAsked else { return nil }
+        guard let wanted, isAsked, number == wanted.number, offset == data.count else { return nil }
         isAsked = false
         guard piece.data.count <= wanted.bytes - data.count else {
             lost()
             throw ResponderError(.invalidAnswer, "ca-core gave more of its CRL than it has; it is asked for again")
         }
         data.append(contentsOf: piece.data)
+        hasher.update(data: piece.data)
         guard piece.isLast else { return nil }
-        let digest = hexadecimal(SHA256.hash(data: data))
+        let digest = hexadecimal(hasher.finalize())
         guard data.count == wanted.bytes, digest == wanted.sha256 else {
             lost()
             throw ResponderError(.invalidAnswer, "the CRL that ca-core gave is not the one it named; it is asked for again")
         }
         let document = PublishedDocument(
             der: data, lastModified: wanted.thisUpdate, expires: wanted.nextUpdate, tag: String(digest.prefix(32)))
-        let complete = wanted.number
         lost()
-        number = complete
-        return (document, complete)
+        self.number = number
+        return (document, number)
     }
 }

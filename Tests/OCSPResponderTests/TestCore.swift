@@ -121,6 +121,8 @@ final class TestCore: Sendable {
         /// Questions are kept open until `release`.
         var holdsStatuses = false
         var isSilent = false
+        /// Heartbeats every 25 ms, as ca-core's; else a test says when.
+        var beatsByItself = false
         var flaws: TestCA.Flaws = []
         var certifies = true
         var hours: Int64 = 48
@@ -230,7 +232,9 @@ final class TestCore: Sendable {
         ready()
         var held: [[[UInt8]]] = []
         while true {
-            _ = try poll.wait(milliseconds: commands.mayPoll() ? -1 : 0)
+            let beats = world.withLock { $0.beatsByItself && !$0.isSilent }
+            _ = try poll.wait(milliseconds: commands.mayPoll() ? (beats ? 25 : -1) : 0)
+            if beats { beat() }
             var waiting: [Command] = []
             commands.takeAll(into: &waiting)
             for command in waiting {

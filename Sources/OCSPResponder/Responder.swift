@@ -225,9 +225,15 @@ package final class Responder: OCSPAnswering {
                 now: now, signers: (number(view.signers.first), number(view.signers.last)), mayBeDue: mayBeDue)
         }
 
-        func times(known: Int64, _ signer: Signer, chance: UInt64) -> ResponseTimes? {
-            ResponseTimes(known: min(known, now), now: now, validity: view.policy.validity, end: signer.end, chance: chance)
+        func times(_ status: OCSPCertStatus, known: Int64, _ signer: Signer, chance: UInt64) -> ResponseTimes? {
+            var validity = view.policy.validity
+            // The number may be issued the next moment.
+            if status == .unknown { validity = min(validity, max(Self.shortest, view.policy.maximumAge)) }
+            return ResponseTimes(known: min(known, now), now: now, validity: validity, end: signer.end, chance: chance)
         }
+
+        /// Seconds that `unknown` holds where nothing may be kept at all.
+        private static let shortest: Int64 = 60
     }
 
     /// The outcome of an attempt.
@@ -252,7 +258,7 @@ package final class Responder: OCSPAnswering {
             case .parsed(let parsed): return try answer(parsed, moment, told: told ?? [:])
             }
         } catch {
-            shared.facts.withLock { $0.signingFailure = error.message }
+            shared.facts.withLock { $0.signingFailure = (error.message, moment.now) }
             return .answer(Self.internalError)
         }
     }
@@ -278,7 +284,7 @@ package final class Responder: OCSPAnswering {
                 mayKeep = false
             }
             shared.counters.cacheMisses.add()
-            guard let signer = moment.signer, let times = moment.times(known: moment.now, signer, chance: Self.chance(plain)) else {
+            guard let signer = moment.signer, let times = moment.times(status, known: moment.now, signer, chance: Self.chance(plain)) else {
                 return .answer(Self.tryLater)
             }
             let (signed, der) = try signer.sign(plain, status, times)
@@ -359,7 +365,7 @@ package final class Responder: OCSPAnswering {
         var end = Int64.max
         for (part, known) in zip(parsed.parts, known) {
             let chance = part.serial.map { UInt64(bitPattern: Int64($0.hashValue)) } ?? 0
-            guard let times = moment.times(known: known.since, signer, chance: chance) else { return Self.tryLater }
+            guard let times = moment.times(known.status, known: known.since, signer, chance: chance) else { return Self.tryLater }
             singles.append(
                 OCSPSingleResponse(certID: part.certID, status: known.status, thisUpdate: times.thisUpdate, nextUpdate: times.nextUpdate))
             end = min(end, times.nextUpdate)
@@ -393,7 +399,7 @@ package final class Responder: OCSPAnswering {
             return Self.answer(kept, der: try signer.response(plain, kept), wasCached: true)
         case .status, .nothing:
             guard let last = lastKnown(plain.serial, moment), let signer = moment.signer,
-                let times = moment.times(known: last.since, signer, chance: Self.chance(plain))
+                let times = moment.times(last.status, known: last.since, signer, chance: Self.chance(plain))
             else { return Self.tryLater }
             let (signed, der) = try signer.sign(plain, last.status, times)
             shared.counters.signatures.add()
@@ -466,7 +472,7 @@ package final class Responder: OCSPAnswering {
                 return .answer(try sign(parsed, known, signer, moment))
             }
         } catch {
-            shared.facts.withLock { $0.signingFailure = error.message }
+            shared.facts.withLock { $0.signingFailure = (error.message, moment.now) }
             return .answer(Self.internalError)
         }
     }

@@ -35,8 +35,8 @@ struct CoreFacts: Sendable {
     var certificationFailure: String?
     var publicationFailure: String?
     var listFailure: String?
-    /// Why the last response could not be signed.
-    var signingFailure: String?
+    /// Why the last response that failed could not be signed, and when, in seconds since 1970.
+    var signingFailure: (line: String, at: Int64)?
     var end: ResponderEnd?
 }
 

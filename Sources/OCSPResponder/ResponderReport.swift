@@ -8,6 +8,9 @@ extension Responder {
     /// A core that was heard less than that ago is not complained about; nanoseconds.
     private static let toleratedSilence: UInt64 = 1_000_000_000
 
+    /// Seconds for which a response that could not be signed is complained about.
+    private static let memoryOfFailures: Int64 = 60
+
     package var complaints: [String] {
         let facts = shared.facts.withLock { $0 }
         let view = shared.view.withLock { $0 }
@@ -23,7 +26,7 @@ extension Responder {
         } else if let failure = facts.certificationFailure {
             complaints.append(failure)
         }
-        if let failure = facts.signingFailure { complaints.append(failure) }
+        if let failure = facts.signingFailure, now - failure.at < Self.memoryOfFailures { complaints.append(failure.line) }
         if let failure = facts.publicationFailure { complaints.append(failure) }
         if let list = documents.revocationList {
             if list.expires <= now { complaints.append("the CRL has expired: ask ca-core for a new one with ca-ctl crl publish") }

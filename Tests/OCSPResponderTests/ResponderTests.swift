@@ -30,7 +30,9 @@ struct ResponderTests {
         let unknown = try bridge.ask(9)
         #expect(unknown.kind == .unknown && unknown.lifetime == nil)
         #expect(try bridge.status(unknown) == .unknown)
-        #expect(try bridge.read(unknown).responses[0].nextUpdate != nil)
+        // As long as HTTP caches keep what is good: the number may be issued the next moment.
+        let end = try #require(bridge.read(unknown).responses[0].nextUpdate)
+        #expect((bridge.clock.unix + 270...bridge.clock.unix + 300).contains(end))
         #expect(try bridge.status(try bridge.ask(3)) == .good)
     }
 
@@ -452,6 +454,7 @@ struct ResponderTests {
         #expect(document.der == first && document.lastModified == 100 && document.expires == 200)
         #expect(bridge.responder.document(.authorityCertificate)?.der == bridge.ca.der)
         bridge.core.world.withLock { $0.crl = ("8", [1, 2, 3], 300, 400) }
+        bridge.clock.advance(milliseconds: 100)
         bridge.core.beat()
         try bridge.settle("the next list is here") { $0.at("crl", "number") == "8" }
         #expect(bridge.responder.document(.revocationList)?.der == [1, 2, 3])

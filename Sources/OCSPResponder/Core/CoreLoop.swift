@@ -77,6 +77,8 @@ final class CoreLoop {
     private var keeper: SignerKeeper
     private var list = ListKeeper()
     private var publicationDue = MonotonicTime(nanoseconds: 0)
+    /// Heartbeats alone do not make it ask again before that.
+    private var publicationPause = MonotonicTime(nanoseconds: 0)
     private var isReady = false
     private var wasHeard = false
     private var reportedRefusal: String?
@@ -245,7 +247,7 @@ final class CoreLoop {
                 let sent = sentAt.map { min(MonotonicTime(nanoseconds: $0), now) } ?? now
                 consider(hearing.heartbeat(instance: instance, sequence: sequence, at: sent))
                 heartbeat = (sent, shared.clock.unixTime())
-                if let crlNumber, list.isNews(crlNumber) { publicationDue = MonotonicTime(nanoseconds: 0) }
+                if let crlNumber, list.isNews(crlNumber) { publicationDue = min(publicationDue, publicationPause) }
             case .status(let instance, let sequence, let serial, let status):
                 apply(serial, status, hearing.event(instance: instance, sequence: sequence), sequence)
             case .other(let instance, let sequence, let isUnderstood):
@@ -443,6 +445,7 @@ final class CoreLoop {
         }
         if publicationDue <= now {
             publicationDue = now.advanced(byMilliseconds: options.publicationInterval)
+            publicationPause = now.advanced(byMilliseconds: 100)
             if try !ask(.publication, CoreQuestion.publication, at: now) { publicationDue = now }
         }
         if let (number, offset) = list.nextPiece {
@@ -482,7 +485,7 @@ final class CoreLoop {
             guard let authority = view.authority else { return }
             let time = shared.clock.unixTime()
             let signer = try key.signer(certificate: answer.certificate, of: authority, now: time, generation: keeper.nextGeneration())
-            keeper.succeeded()
+            keeper.succeeded(at: now)
             // The one before goes on for what it signed already, until its certificate ends.
             replaceView(signers: [signer] + view.signers.prefix(1).filter { $0.isValid(at: time) })
             shared.counters.certifications.add()

@@ -9,16 +9,20 @@ struct SignerKeeper {
     private var generation: UInt32 = 0
     /// After a failure: not before that.
     private(set) var nextAttempt: MonotonicTime?
+    /// After a success: not before that, however short the life that is left to a CA's certificates.
+    private var restUntil: MonotonicTime?
 
     /// The first wait after a failure and the longest; milliseconds.
     private static let firstWait = 200
     private static let longestWait = 30_000
+    private static let rest = 60_000
 
     /// Whether to ask now: there is none, or half of its life is over, or it has to be replaced.
     func mayAsk(at now: MonotonicTime, newest: Signer?, unixTime: Int64) -> Bool {
         guard !isAsked, nextAttempt.map({ $0 <= now }) ?? true else { return false }
-        guard let newest else { return true }
-        return isDueNow || newest.isDueForRenewal(at: unixTime) || !newest.isValid(at: unixTime)
+        guard let newest, !isDueNow else { return true }
+        guard restUntil.map({ $0 <= now }) ?? true else { return false }
+        return newest.renewAt <= unixTime || !newest.isValid(at: unixTime)
     }
 
     mutating func asked() { isAsked = true }
@@ -42,7 +46,8 @@ struct SignerKeeper {
         nextAttempt = now.advanced(byMilliseconds: wait)
     }
 
-    mutating func succeeded() {
+    mutating func succeeded(at now: MonotonicTime) {
+        restUntil = now.advanced(byMilliseconds: Self.rest)
         isAsked = false
         isDueNow = false
         failures = 0

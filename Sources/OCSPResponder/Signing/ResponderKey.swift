@@ -53,9 +53,10 @@ struct ResponderKey: Sendable {
         let notAfter = Int64(certificate.notValidAfter.timeIntervalSince1970)
         guard notBefore <= now else { throw refuse("is not valid yet: do both programs run with the same clock?") }
         guard notAfter > now else { throw refuse("has expired") }
+        guard authority.notAfter > now else { throw refuse("is of a CA whose own certificate has expired") }
         let serial = OCSPSerial(magnitude: certificate.serialNumber.bytes)
         return Signer(
             key: key, certificate: der, authority: authority, notBefore: notBefore, notAfter: notAfter, serial: serial,
-            generation: generation)
+            generation: generation, now: now)
     }
 }

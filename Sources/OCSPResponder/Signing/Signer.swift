@@ -14,11 +14,14 @@ final class Signer: Sendable {
     let serial: OCSPSerial?
     /// The number that its answers are kept under.
     let generation: UInt32
+    /// When half of what is left of its life will have passed, in seconds since 1970.
+    let renewAt: Int64
 
     init(
         key: P256.Signing.PrivateKey, certificate: [UInt8], authority: AuthorityIdentity, notBefore: Int64, notAfter: Int64,
-        serial: OCSPSerial?, generation: UInt32
+        serial: OCSPSerial?, generation: UInt32, now: Int64
     ) {
+        renewAt = now + max(0, min(notAfter, authority.notAfter) - now) / 2
         self.key = key
         self.certificate = certificate
         self.authority = authority
@@ -33,9 +36,6 @@ final class Signer: Sendable {
 
     /// No response lasts longer: neither its signature nor the CA would be believed.
     var end: Int64 { min(notAfter, authority.notAfter) }
-
-    /// Half of its life has passed.
-    func isDueForRenewal(at now: Int64) -> Bool { now >= notBefore + (notAfter - notBefore) / 2 }
 
     func isValid(at now: Int64) -> Bool { notBefore <= now && now < end }
 

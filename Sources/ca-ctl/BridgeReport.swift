@@ -45,7 +45,13 @@ package struct BridgeReport: Sendable {
             default: core.text("state")
             }
         let age = core["heartbeat_age_ms"]?.integerValue.map { ", last heard \($0) ms ago" } ?? ""
-        return [("ca-core", state + age), ("CA", json["ca"]?.text("fingerprint") ?? "")]
+        return [("ca-core", state + age), ("CA", Self.pairs(json["ca"]?.text("fingerprint") ?? ""))]
+    }
+
+    /// A fingerprint as ca-core writes it.
+    private static func pairs(_ text: String) -> String {
+        guard let bytes = Hexadecimal.decode(text) else { return text }
+        return bytes.map { Hexadecimal.encode([$0]).uppercased() }.joined(separator: ":")
     }
 
     private func signerFacts(_ now: UnixTime) -> [(String, String)] {

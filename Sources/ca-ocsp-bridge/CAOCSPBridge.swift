@@ -56,8 +56,8 @@ struct CAOCSPBridge: ParsableCommand {
         var options = BridgeOptions(
             runDirectory: runDir, socket: HTTPSocket(path: socket, owner: socketOwner, group: socketGroup, mode: mode),
             version: Self.configuration.version)
-        // Figures are for the operator and the group that the process runs with.
-        options.metricsSocket = metricsSocket.map { HTTPSocket(path: $0, mode: 0o660) }
+        // Figures are for the operator: ca-core's user is in this program's group, and the folder may hand on the web server's.
+        options.metricsSocket = metricsSocket.map { HTTPSocket(path: $0, mode: 0o600) }
         options.cacheMiB = cache
         options.maximumConnections = maxConnections
         options.eventLoops = loops

@@ -12,7 +12,7 @@ struct BridgeReportTests {
     private static let whole: JSON =
         [
             ("time", .integer(now.seconds)), ("complaints", []),
-            ("ca", [("fingerprint", "AA:BB"), ("not_after", .integer(now.seconds + 86_400))].object),
+            ("ca", [("fingerprint", "aabb"), ("not_after", .integer(now.seconds + 86_400))].object),
             (
                 "signers",
                 [

@@ -148,9 +148,9 @@ final class RunningCA {
 
     // MARK: Processes
 
-    /// The process of a service, by the words of its command line: `serve`, `front`, `ca-registrar`.
+    /// The process of a service, by the words of its command line: `serve`, `front`, `ca-registrar`, `ca-ocsp-bridge`.
     func pid(of service: String) throws -> pid_t {
-        let mark = service == "ca-registrar" ? "/ca-registrar " : "/ca-core \(service) "
+        let mark = service.hasPrefix("ca-") ? "/\(service) " : "/ca-core \(service) "
         let found = self.place.processes().filter { $0.command.contains(mark) }
         guard found.count == 1, let one = found.first else { throw TestFailure(description: "\(found.count) processes are \(service)") }
         return one.pid

@@ -15,7 +15,9 @@ extension IntegrationTests {
         func users() throws {
             try withSeparateCA { ca, users in
                 try ca.register()
-                let expected = [("serve", users.core), ("front", users.front), ("ca-registrar", users.registrar)]
+                let expected = [
+                    ("serve", users.core), ("front", users.front), ("ca-registrar", users.registrar), ("ca-ocsp-bridge", users.bridge),
+                ]
                 for (program, user) in expected {
                     let status = try self.status(of: ca.pid(of: program))
                     #expect(status["Uid"] == Array(repeating: "\(user.id)", count: 4))
@@ -26,8 +28,8 @@ extension IntegrationTests {
                 }
                 let shown = try ca.facts(["status"])
                 #expect(
-                    shown["services"]?.arrayValue?.compactMap { $0["user"]?.stringValue } == ["upki-ca", "upki-front", "upki-registrar"],
-                    "\(shown.text)")
+                    shown["services"]?.arrayValue?.compactMap { $0["user"]?.stringValue }
+                        == ["upki-ca", "upki-front", "upki-registrar", "upki-ocsp"], "\(shown.text)")
                 #expect(!shown.text.contains("share the user") && !shown.text.contains("not kept apart"))
                 #expect(try ca.ctl(["status"]).output.contains("upki-front"))
                 #expect(ca.log.contains("each program has its own"))
@@ -38,7 +40,15 @@ extension IntegrationTests {
                 #expect(exported.code == 0 && exported.output.contains("PRIVATE KEY"), "\(exported.errors)")
                 let doctor = try ca.ctl(["doctor"])
                 #expect(!doctor.output.contains("mode ") && !doctor.output.contains("belongs to"), "\(doctor.output)\(doctor.errors)")
-                for program in ["front", "serve"] { try ca.killAndWait(program) }
+                for program in ["front", "serve", "ca-ocsp-bridge"] { try ca.killAndWait(program) }
+                // The web server's group, which the bridge is no member of; what is counted is for the bridge and for root alone.
+                for (name, mode) in [("http", mode_t(0o660)), ("metrics", 0o600)] {
+                    var found = stat()
+                    #expect(lstat("\(ca.run)/ocsp/\(name).sock", &found) == 0 && found.st_mode == S_IFSOCK | mode, "\(name)")
+                    #expect(found.st_uid == users.bridge.id && found.st_gid == users.web.id, "\(name)")
+                }
+                let selftest = try ca.ctl(["ocsp", "selftest"])
+                #expect(selftest.code == 0, "\(selftest.output)\(selftest.errors)")
                 #expect(try ca.data("get_ca").stringValue?.contains("BEGIN CERTIFICATE") == true)
                 // Nothing of the data directory became root's, who is the operator here.
                 let files = try #require(FileManager.default.enumerator(atPath: ca.data))
@@ -74,11 +84,15 @@ extension IntegrationTests {
             let data = ca.data
             // As root it would be no test to disturb them.
             let programs =
-                user.id == 0 ? [] : [("core", "serve"), ("front", "front"), ("registrar", "ca-registrar")].filter { $0.0 != own }
+                user.id == 0
+                ? []
+                : [("core", "serve"), ("front", "front"), ("registrar", "ca-registrar"), ("ocsp", "ca-ocsp-bridge")].filter { $0.0 != own }
             let pids =
                 try programs.map { ($0.0, JSON.integer(try ca.pid(of: $0.1))) }
                 + (user.id == 0 ? [] : [("supervisor", JSON.integer(ca.supervisorPID))])
             func list(_ paths: [String]) -> JSON { .array(paths.map { .string($0) }) }
+            // In its own folder the bridge may do what it likes.
+            let bridge = own == "ocsp" ? [] : ["\(run)/ocsp"]
             let input = [
                 ("user", user.json),
                 (
@@ -89,8 +103,8 @@ extension IntegrationTests {
                             "nodes/kept.example.com/key.pem", "profiles/server.yml",
                         ].map { "\(data)/\($0)" } + ["\(run)/listeners.json", "\(run)/supervisor.lock", "\(run)/core/lock"])
                 ),
-                ("list", list([data, "\(data)/db", "\(data)/nodes", run, "\(run)/core", "\(run)/notify"])),
-                ("write", list(destroys ? [data, "\(data)/profiles", run, "\(run)/core", "\(run)/notify"] : [])),
+                ("list", list([data, "\(data)/db", "\(data)/nodes", run, "\(run)/core", "\(run)/notify"] + bridge)),
+                ("write", list(destroys ? [data, "\(data)/profiles", run, "\(run)/core", "\(run)/notify"] + bridge : [])),
                 (
                     "rename",
                     list(
@@ -98,12 +112,17 @@ extension IntegrationTests {
                             ? [
                                 "\(run)/core", "\(run)/notify", "\(run)/supervisor.sock", "\(run)/core/admin.sock",
                                 "\(run)/core/front.sock",
-                                "\(run)/core/registrar.sock", "\(run)/notify/core.sock", data, run,
-                            ] : [])
+                                "\(run)/core/registrar.sock", "\(run)/core/ocsp.sock", "\(run)/notify/core.sock", "\(run)/ocsp", data, run,
+                            ] + bridge.flatMap { ["\($0)/http.sock", "\($0)/metrics.sock"] } : [])
                 ),
-                ("stream", list(["front", "registrar", "ocsp", "admin", "events"].map { "\(run)/core/\($0).sock" })),
+                (
+                    "stream",
+                    list(
+                        ["front", "registrar", "ocsp", "admin", "events"].map { "\(run)/core/\($0).sock" }
+                            + ["http", "metrics"].map { "\(run)/ocsp/\($0).sock" })
+                ),
                 ("packet", list(["\(run)/supervisor.sock"])),
-                ("datagram", list(["core", "front", "registrar"].filter { $0 != own }.map { run + "/notify/" + $0 + ".sock" })),
+                ("datagram", list(["core", "front", "registrar", "ocsp"].filter { $0 != own }.map { run + "/notify/" + $0 + ".sock" })),
                 ("pids", .object(pids.map { .init($0.0, $0.1) })),
             ].object
             let told = try ca.place.peer("attack.py", input: input)
@@ -138,6 +157,12 @@ extension IntegrationTests {
                     try self.done(self.attack(as: users.registrar, ca, own: "registrar")) == [
                         "\(sockets)/registrar.sock", "\(sockets)/events.sock",
                     ])
+                #expect(
+                    try self.done(self.attack(as: users.bridge, ca, own: "ocsp")) == [
+                        "\(sockets)/ocsp.sock", "\(sockets)/events.sock", "connect \(ca.run)/ocsp/http.sock",
+                        "connect \(ca.run)/ocsp/metrics.sock",
+                    ])
+                #expect(try self.done(self.attack(as: users.web, ca)) == ["connect \(ca.run)/ocsp/http.sock"])
                 // Nothing of that did harm.
                 #expect(try ca.data("get_ca").stringValue?.contains("BEGIN CERTIFICATE") == true)
                 #expect(try ca.facts(["status"])["ready"] == true)
@@ -159,9 +184,10 @@ extension IntegrationTests {
                         (
                             "rename",
                             .array(
-                                ["core", "notify", "supervisor.sock", "supervisor.lock", "listeners.json", "notify/front.sock"].map {
-                                    .string("\(ca.run)/\($0)")
-                                })
+                                [
+                                    "core", "notify", "supervisor.sock", "supervisor.lock", "listeners.json", "notify/front.sock", "ocsp",
+                                    "ocsp/http.sock",
+                                ].map { .string("\(ca.run)/\($0)") })
                         ),
                     ].object)
                 #expect((away.objectValue ?? []).count >= 18 && (away.objectValue ?? []).allSatisfy { $0.value != "done" }, "\(away.text)")
@@ -281,13 +307,40 @@ extension IntegrationTests {
             }
         }
 
+        @Test("a taken-over bridge hears what is public and has its own key certified: it cannot sign, issue, revoke, register or operate")
+        func bridge() throws {
+            try withSeparateCA { ca, users in
+                try ca.register()
+                let tasks = [
+                    "get_ca", "sign", "generate", "renew", "revoke", "unrevoke", "delete", "register", "window", "status", "list_nodes",
+                    "nodes", "add_node", "add_admin", "add_profile", "tokens", "rotate_token", "open_registration", "reload", "audit",
+                    "generate_crl",
+                ]
+                let parameters: JSON = ["seed": .string(ca.token), "cn": "sneaked.example.com", "dn": "/CN=ra.example.com"]
+                for identity in ["", "plain 127.0.0.1", "curve " + String(repeating: "a", count: 40)] {
+                    let told = try self.ask(ca, "ocsp", as: users.bridge, tasks.map { self.message($0, parameters, identity: identity) })
+                    #expect(told.hello["EVENT"] == "ANSWER")
+                    for answer in told.answers { #expect(answer.refusal.hasPrefix("Unknown task: "), "\(answer.text)") }
+                }
+                // What it is for.
+                let own = try self.ask(
+                    ca, "ocsp", as: users.bridge, [self.message("publication"), self.message("statuses", ["serials": ["1"]])]
+                ).answers
+                #expect(own[0].at("DATA", "ca")?.stringValue?.isEmpty == false, "\(own[0].text)")
+                #expect(own[1].at("DATA", "statuses")?.arrayValue?.first?["status"] == "unknown", "\(own[1].text)")
+                #expect(try ca.facts(["node", "list"]).arrayValue?.count == 1)
+                #expect(try ca.facts(["ocsp", "selftest"])["passed"] == true)
+            }
+        }
+
         @Test("a user who is only in the front's group opens front.sock and is refused there; the CA's own user may operate")
         func strangerInGroup() throws {
             try withSeparateCA { ca, users in
                 var stranger = users.stranger
-                stranger.groups = [users.front.id, users.registrar.id]
-                for socket in ["front", "registrar"] {
-                    let told = try self.ask(ca, socket, as: stranger, [self.message("get_ca"), self.message("window")])
+                stranger.groups = [users.front.id, users.registrar.id, users.bridge.id]
+                for socket in ["front", "registrar", "ocsp"] {
+                    let told = try self.ask(
+                        ca, socket, as: stranger, [self.message("get_ca"), self.message("window"), self.message("publication")])
                     for answer in [told.hello] + told.answers {
                         #expect(answer.refusal == "Not authorised: \(socket).sock is for the program of another user", "\(answer.text)")
                     }
@@ -340,6 +393,45 @@ extension IntegrationTests {
                 try place.must(["/usr/bin/chown", "-R", "0:0", place.path("data")])
                 try run { status, up in #expect(status.contains("share the user root"), "\(status)") }
             }
+        }
+
+        @Test("where the system has no user for the bridge, the others run as ever, the bridge does not, and it is said what to do")
+        func noBridge() throws {
+            try withSeparateCA(hasBridge: false) { ca, users in
+                #expect(ca.log.contains("the system has no user upki-ocsp") && ca.log.contains("useradd --system"))
+                let shown = try ca.facts(["status"])
+                #expect(shown["ready"] == true)
+                #expect(
+                    shown["services"]?.arrayValue?.compactMap { $0["user"]?.stringValue } == ["upki-ca", "upki-front", "upki-registrar"],
+                    "\(shown.text)")
+                #expect(shown["warnings"]?.text.contains("ca-ocsp-bridge does not run") == true, "\(shown.text)")
+                #expect(!FileManager.default.fileExists(atPath: "\(ca.run)/ocsp"))
+                #expect(try ca.ctl(["cert", "issue", "www.example.com"]).code == 0)
+                let doctor = try ca.ctl(["doctor"])
+                #expect(doctor.code == 0 && doctor.output.contains("ca-ocsp-bridge does not run"), "\(doctor.output)")
+            }
+        }
+
+        @Test("an owner of the bridge's socket other than its own user, and a group that is not there, are refused before anything is made")
+        func socketOwner() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let users = TestUsers()
+            let ctl = try users.wrapper(place) + ["\(Checkout.programs)/ca-ctl"]
+            let places = ["--data-dir", place.path("data"), "--run-dir", place.path("run")]
+            try place.must(ctl + ["init"] + places)
+            let configuration = place.path("data/ca.config.yml")
+            let before = try String(contentsOfFile: configuration, encoding: .utf8)
+            for (setting, words) in [
+                ("owner: web-server", "ocsp.socket.owner is web-server, but the bridge runs as upki-ocsp"),
+                ("group: nobodys-group", "ocsp.socket.group: the system has no group 'nobodys-group'"),
+            ] {
+                try (before + "\nocsp:\n  socket:\n    \(setting)\n").write(toFile: configuration, atomically: false, encoding: .utf8)
+                let refused = try place.run(ctl + ["up", "--port", "\(try Ports.freePair())"] + places)
+                #expect(refused.code == 1 && refused.errors.hasPrefix("ca-ctl: \(words)"), "\(refused.errors)")
+                #expect(refused.errors.split(separator: "\n").count == 1 && place.processes().isEmpty)
+            }
+            #expect(!FileManager.default.fileExists(atPath: place.path("run/ocsp")))
         }
 
         @Test(

@@ -17,21 +17,28 @@ struct TestUser {
     }
 }
 
-/// The users of the programs, and a stranger.
+/// The users of the programs, a web server's, and a stranger.
 struct TestUsers {
     let core: TestUser
     let front: TestUser
     let registrar: TestUser
+    let bridge: TestUser
+    let web: TestUser
     let stranger: TestUser
+    /// Whether the system has a user for the bridge.
+    let hasBridge: Bool
 
     /// Numbers that nobody has.
-    init() {
+    init(hasBridge: Bool = true) {
         let free = (61_000..<65_000).lazy.filter { getpwuid($0) == nil && getgrgid($0) == nil }.map { UInt32($0) }
-        let ids = Array(free.prefix(4))
-        self.core = TestUser(name: "upki-ca", id: ids[0], groups: [ids[1], ids[2]])
+        let ids = Array(free.prefix(6))
+        self.core = TestUser(name: "upki-ca", id: ids[0], groups: [ids[1], ids[2]] + (hasBridge ? [ids[4]] : []))
         self.front = TestUser(name: "upki-front", id: ids[1])
         self.registrar = TestUser(name: "upki-registrar", id: ids[2], groups: [ids[0]])
         self.stranger = TestUser(name: "stranger", id: ids[3])
+        self.bridge = TestUser(name: "upki-ocsp", id: ids[4], groups: [ids[0]])
+        self.web = TestUser(name: "web-server", id: ids[5])
+        self.hasBridge = hasBridge
     }
 
     /// Whether this process may make mount namespaces: root with CAP_SYS_ADMIN.
@@ -47,7 +54,7 @@ struct TestUsers {
     func wrapper(_ place: Workplace) throws -> [String] {
         // Programs of several users meet in folders below.
         chmod(place.directory, 0o711)
-        let all = [self.core, self.front, self.registrar, self.stranger]
+        let all = [self.core, self.front, self.registrar, self.stranger, self.web] + (self.hasBridge ? [self.bridge] : [])
         let passwd = all.map { "\($0.name):x:\($0.id):\($0.id)::/nonexistent:/usr/sbin/nologin\n" }.joined()
         let group = all.map { "\($0.name):x:\($0.id):\n" }.joined()
         try place.write(String(contentsOfFile: "/etc/passwd", encoding: .utf8) + passwd, to: "passwd", mode: 0o644)
@@ -57,12 +64,13 @@ struct TestUsers {
     }
 }
 
-/// A CA whose programs have a user each.
+/// A CA whose programs have a user each, and whose bridge is for the web server.
 func withSeparateCA<Result>(
-    _ options: [String] = [], configuration: String = "", _ body: (RunningCA, TestUsers) throws -> Result
+    _ options: [String] = [], hasBridge: Bool = true, _ body: (RunningCA, TestUsers) throws -> Result
 ) throws -> Result {
-    let users = TestUsers()
-    let ca = try RunningCA(options, configuration: configuration, wrapper: users.wrapper)
+    let users = TestUsers(hasBridge: hasBridge)
+    let ca = try RunningCA(
+        options, configuration: "ocsp:\n  socket:\n    group: \(users.web.name)\n    mode: \"0660\"\n", wrapper: users.wrapper)
     defer { ca.end() }
     do { return try body(ca, users) } catch {
         throw TestFailure(description: "\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))")

@@ -37,6 +37,18 @@ struct HTTPResponseTests {
         }
     }
 
+    @Test("another max_age counts from the next answer on, also within the second")
+    func changedAge() throws {
+        let server = try HTTPTestServer()
+        for (age, control) in [
+            (300, "max-age=300, public, no-transform, must-revalidate"), (1, "max-age=1, public, no-transform, must-revalidate"),
+            (0, "no-store"),
+        ] as [(Int64, String)] {
+            server.responder.configure(maximumAge: age)
+            #expect(try server.post(DecidedAnswers.request(7))["cache-control"] == control)
+        }
+    }
+
     @Test("dates of leap days and of other centuries are those of date(1)")
     func dates() throws {
         for (seconds, text) in [

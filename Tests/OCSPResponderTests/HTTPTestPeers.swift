@@ -11,13 +11,13 @@ final class DecidedAnswers: OCSPAnswering {
     private struct State {
         var documents: [OCSPResponder.PublishedDocument.Kind: PublishedDocument] = [:]
         var complaints: [String] = []
+        var maximumAge: Int64 = 300
         var held: [(number: UInt8, loop: Int, deliver: @Sendable (OCSPAnswer) -> Void)] = []
         var loops: Set<Int> = []
     }
 
     private let state = Mutex(State())
     private let holds = DispatchSemaphore(value: 0)
-    let maximumAge: Int64 = 300
 
     /// From this number on answers are held until the test gives them.
     static let firstHeld: UInt8 = 0x40
@@ -59,6 +59,10 @@ final class DecidedAnswers: OCSPAnswering {
     func publish(_ kind: PublishedDocument.Kind, _ document: PublishedDocument) { self.state.withLock { $0.documents[kind] = document } }
 
     func document(_ kind: PublishedDocument.Kind) -> PublishedDocument? { self.state.withLock { $0.documents[kind] } }
+
+    func configure(maximumAge: Int64) { self.state.withLock { $0.maximumAge = maximumAge } }
+
+    var maximumAge: Int64 { self.state.withLock { $0.maximumAge } }
 
     func complain(_ complaints: [String]) { self.state.withLock { $0.complaints = complaints } }
 

@@ -41,10 +41,11 @@ final class HTTPLoop {
         self.writer = HTTPReplyWriter(now: service.clock(), maximumAge: service.answering.maximumAge)
     }
 
-    /// A writer for this second.
+    /// A writer for this second, with the age that is configured now: what a cache is told it keeps to.
     func currentWriter() -> HTTPReplyWriter {
         let now = self.service.clock()
-        if now != self.writer.now { self.writer = HTTPReplyWriter(now: now, maximumAge: self.service.answering.maximumAge) }
+        let age = self.service.answering.maximumAge
+        if now != self.writer.now || age != self.writer.maximumAge { self.writer = HTTPReplyWriter(now: now, maximumAge: age) }
         return self.writer
     }
 

@@ -94,6 +94,7 @@ extension IntegrationTests {
                     }
                 }
                 try ca.revokeAsOperator(certificate, "superseded")
+                try ca.wait(for: certificate, "revoked superseded")
                 for way in ways {
                     #expect(
                         try ca.read(try ca.place.fetch("http://localhost/ocsp/\(way)", socket: ca.socket).body) == "revoked superseded",
@@ -215,7 +216,7 @@ extension IntegrationTests {
 
                 // What docs/OCSP.md adds up: a GET may be as old as max_age, a POST is not.
                 try ca.revoke(certificate, "keyCompromise")
-                #expect(try ca.state(certificate) == "revoked keyCompromise")
+                try ca.wait(for: certificate, "revoked keyCompromise")
                 #expect(try ca.read(try place.fetch("http://localhost\(path)", socket: ca.socket).body) == "revoked keyCompromise")
                 let kept = try ca.read(try place.fetch("\(ca.base)\(path)").body)
                 #expect(["good", "revoked keyCompromise"].contains(kept))

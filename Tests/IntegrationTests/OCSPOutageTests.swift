@@ -20,6 +20,7 @@ extension IntegrationTests {
                 let requests = try certificates.map { try ca.request([$0]) }
                 let nonce = try ca.request([certificates[0]], ["-nonce"])
                 try ca.revoke(certificates[1], "keyCompromise")
+                try ca.wait(for: certificates[1], "revoked keyCompromise")
                 #expect(try ca.read(ca.post(requests[0]).body) == "good")
                 #expect(try ca.read(ca.post(requests[1]).body) == "revoked keyCompromise")
                 let bridge = try ca.bridge
@@ -50,7 +51,7 @@ extension IntegrationTests {
                 try ca.waitUntilHealthy()
                 #expect(try ca.bridge == bridge && ca.ca.pid(of: "serve") == core)
                 try ca.revoke(certificates[0], "superseded")
-                #expect(try ca.state(certificates[0]) == "revoked superseded")
+                try ca.wait(for: certificates[0], "revoked superseded")
             }
         }
 
@@ -91,7 +92,7 @@ extension IntegrationTests {
                 try ca.waitUntilHealthy()
                 #expect(try responder() != before)
                 try ca.revoke(certificate, "keyCompromise")
-                #expect(try ca.state(certificate) == "revoked keyCompromise")
+                try ca.wait(for: certificate, "revoked keyCompromise")
                 // Both signing certificates are in the audit log, and the log verifies.
                 #expect(try ca.ca.ctl(["audit", "verify"]).code == 0)
             }

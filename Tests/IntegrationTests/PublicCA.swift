@@ -297,6 +297,11 @@ final class PublicCA {
         try self.ask([certificate], options).states[0]
     }
 
+    /// Waits until a change of status is heard: the bridge has 100 ms for it, which `OCSPOutageTests` holds it to.
+    func wait(for certificate: Issued, _ state: String) throws {
+        try waitUntil("\(certificate.path) is \(state)") { try self.state(certificate) == state }
+    }
+
     /// A request as openssl makes it.
     func request(_ certificates: [Issued], _ options: [String] = ["-no_nonce"]) throws -> Data {
         let file = self.place.path("\(UUID().uuidString).req")

@@ -133,7 +133,7 @@ package struct HTTPCounts: Sendable, Equatable {
             "upki_ocsp_wait_seconds", "How long the answers took that had to be waited for, by event loop.",
             self.waited.enumerated().map { ([("loop", String($0.offset))], $0.element) })
         exposition.counter("upki_ocsp_http_connections_total", "Connections that were accepted.", self.connectionsOpened)
-        exposition.gauge("upki_ocsp_http_connections", "Connections that are open.", self.connectionsOpen)
+        exposition.gauge("upki_ocsp_http_connections_open", "Connections that are open.", self.connectionsOpen)
         exposition.counter(
             "upki_ocsp_http_connections_refused_total", "Connections that were refused since too many were open.", self.connectionsRefused)
         exposition.counter(

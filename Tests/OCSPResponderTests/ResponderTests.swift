@@ -261,6 +261,40 @@ struct ResponderTests {
         #expect(try bridge.ask(1).kind == .revoked)
     }
 
+    @Test("a heartbeat that was made long ago says nothing of now")
+    func oldHeartbeat() throws {
+        let bridge = try TestBridge()
+        let old = bridge.clock.clock.monotonic()
+        bridge.clock.advance(milliseconds: 80)
+        bridge.core.beat(monotonic: old)
+        // The event behind it shows that it was read.
+        bridge.core.set("2", "revoked", time: 5)
+        try bridge.settleCounter("status_events", 1)
+        #expect(bridge.report.at("core", "state") == "ask")
+        bridge.core.beat(monotonic: bridge.clock.clock.monotonic())
+        try bridge.settle("it is live") { $0.at("core", "state") == "live" }
+    }
+
+    @Test("no more than 20,000 serial numbers wait for ca-core; who asks for another is told to try later, and only then")
+    func tooMany() throws {
+        let bridge = try TestBridge { $0.holdsStatuses = true }
+        let issuer = try bridge.ca.issuer
+        let waiting = try (0..<400).map { request in
+            let ids = (0..<50).map { number in
+                OCSPCertID(
+                    form: .sha1, issuer: issuer, serialNumber: [1, UInt8(request >> 8), UInt8(truncatingIfNeeded: request), UInt8(number)])
+            }
+            return try bridge.begin(OCSPRequest(certIDs: ids).serialized)
+        }
+        #expect(try bridge.ask(1).kind == .tryLater)
+        #expect(bridge.counter("lookups_refused") == 1)
+        bridge.core.release()
+        for answers in waiting { #expect(try answers.next().kind == .several) }
+        #expect(try bridge.ask(1).kind == .good)
+        // A thousand in one message at most.
+        for _ in 0..<20 { #expect(try (1...1_000).contains(bridge.core.questions.next().count)) }
+    }
+
     @Test("a core that is there and does not answer: kept answers do after half a second, and then at once")
     func silence() throws {
         let bridge = try TestBridge()

@@ -183,13 +183,15 @@ final class TestCore: Sendable {
 
     func publish(_ text: String) { commands.post(.publish(Array(text.utf8))) }
 
-    func beat(_ sequence: Int64? = nil, instance: String? = nil) {
+    /// - Parameter monotonic: when it says that it was made; nil says nothing.
+    func beat(_ sequence: Int64? = nil, monotonic: MonotonicTime? = nil) {
         let (known, crl) = world.withLock { ($0.sequence, $0.crlNumber()) }
-        publish(
-            JSON.object([
-                .init("event", "heartbeat"), .init("instance", .string(instance ?? self.instance)),
-                .init("sequence", .integer(sequence ?? known)), .init("crl", crl),
-            ]).text)
+        var members: [JSON.Member] = [
+            .init("event", "heartbeat"), .init("instance", .string(instance)), .init("sequence", .integer(sequence ?? known)),
+            .init("crl", crl),
+        ]
+        if let monotonic { members.append(.init("monotonic", .integer(monotonic.nanoseconds))) }
+        publish(JSON.object(members).text)
     }
 
     /// Changes a status and says so, as ca-core does.

@@ -89,6 +89,8 @@ final class CoreLoop {
     private static let longestWait = 250
     /// A question that is not answered within this time shows that the core does not answer; milliseconds.
     private static let silenceLimit = 500
+    /// Milliseconds without a heartbeat that the log tells of.
+    private static let silenceWorthALine = 1_000
     /// A question that is no lookup is asked again after that; milliseconds.
     private static let answerTime = 4_000
 
@@ -473,9 +475,9 @@ final class CoreLoop {
     }
 
     private func certificationFailed(_ line: String, at now: MonotonicTime) {
-        shared.counters.certificationsRefused.add()
         keeper.failed(at: now)
         complain(\.certificationFailure, "there is no new signing certificate: \(line)")
+        shared.counters.certificationsRefused.add()
     }
 
     private func certified(_ key: ResponderKey, _ answer: CertificateAnswer, at now: MonotonicTime) {
@@ -486,10 +488,10 @@ final class CoreLoop {
             let time = shared.clock.unixTime()
             let signer = try key.signer(certificate: answer.certificate, of: authority, now: time, generation: keeper.nextGeneration())
             keeper.succeeded(at: now)
+            shared.facts.withLock { $0.certificationFailure = nil }
             // The one before goes on for what it signed already, until its certificate ends.
             replaceView(signers: [signer] + view.signers.prefix(1).filter { $0.isValid(at: time) })
             shared.counters.certifications.add()
-            shared.facts.withLock { $0.certificationFailure = nil }
             log(
                 .info,
                 "signs with a new certificate, serial number \(signer.serial?.decimal ?? "?"), for \((signer.end - time) / 3_600) hours")
@@ -543,8 +545,8 @@ final class CoreLoop {
     private func listPiece(_ piece: ListPiece, _ number: String, _ offset: Int) {
         do throws(ResponderError) {
             guard let (document, number) = try list.took(piece, number: number, offset: offset) else { return }
-            shared.documents.withLock { ($0.revocationList, $0.listNumber) = (document, number) }
             shared.facts.withLock { $0.listFailure = nil }
+            shared.documents.withLock { ($0.revocationList, $0.listNumber) = (document, number) }
             log(.debug, "serves the CRL with number \(number), \(document.der.count) bytes")
         } catch {
             publicationDue = shared.clock.monotonic().advanced(byMilliseconds: 100)
@@ -594,10 +596,12 @@ final class CoreLoop {
         let isHeard = contact.liveness(at: now) == .live
         if isHeard, !wasHeard {
             log(.info, "ca-core is heard, event \(hearing.sequence ?? 0)")
-        } else if !isHeard, wasHeard {
+            wasHeard = true
+        } else if wasHeard, let last = contact.lastHeard, last.advanced(byMilliseconds: Self.silenceWorthALine) < now {
+            // A late heartbeat on a busy machine is no news.
             log(.warning, "ca-core is not heard any more; each request asks it")
+            wasHeard = false
         }
-        wasHeard = isHeard
         if !isReady, isHeard, shared.view.withLock({ $0 }).signer(at: shared.clock.unixTime()) != nil {
             isReady = true
             events.post(.ready)

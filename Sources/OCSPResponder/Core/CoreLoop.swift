@@ -151,9 +151,12 @@ final class CoreLoop {
     private func waitForSomething() throws(ZeroMQError) {
         let now = shared.clock.monotonic()
         var wait = Self.longestWait
-        for moment in [lookups.nextDeadline, core.nextAction, publicationDue, keeper.nextAttempt, oldestStatusesAsked] {
-            if let moment { wait = min(wait, max(1, now.milliseconds(until: moment))) }
-        }
+        // What can only be done with the core there is no reason to wake up without it.
+        let mayAsk = core.state == .ready
+        let moments = [
+            lookups.nextDeadline, core.nextAction, oldestStatusesAsked, mayAsk ? publicationDue : nil, mayAsk ? keeper.nextAttempt : nil,
+        ]
+        for case let moment? in moments { wait = min(wait, max(1, now.milliseconds(until: moment))) }
         poll.wait(at: coreIndex, for: core.wantsToSend(requestsWait: lookups.hasUnsent) ? [.readable, .writable] : .readable)
         if !control.mayPoll() { wait = 0 }
         if !shared.lookups.mayPoll() { wait = 0 }

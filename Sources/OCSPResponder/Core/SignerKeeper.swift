@@ -25,7 +25,10 @@ struct SignerKeeper {
         return newest.renewAt <= unixTime || !newest.isValid(at: unixTime)
     }
 
-    mutating func asked() { isAsked = true }
+    mutating func asked() {
+        isAsked = true
+        nextAttempt = nil
+    }
 
     /// No answer will come: the core is gone.
     mutating func lost() {

@@ -99,6 +99,11 @@ struct BridgeProgramTests {
         let figures = try Command.run("curl", ["-s", "--unix-socket", metrics, "http://localhost/metrics"]).output
         #expect(figures.contains("upki_ocsp_core{state=\"live\"} 1\n"), "\(figures)")
         #expect(figures.contains("\nupki_ocsp_certifications_total{outcome=\"issued\"} 1\n"))
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../docs/OPERATIONS.md")
+        let documented = try String(contentsOf: page, encoding: .utf8)
+        let families = figures.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }.map { $0.split(separator: " ")[2] }
+        #expect(families.count > 25)
+        for family in families { #expect(documented.contains("`\(family)"), "\(family) is not documented") }
         let status = try JSON(parsing: Array(Command.run("curl", ["-s", "--unix-socket", metrics, "http://localhost/status"]).output.utf8))
         #expect(status.at("core", "instance") == "first" && status.at("crl", "number") == "7")
         program.terminate()

@@ -141,7 +141,7 @@ extension IntegrationTests {
             try up.waitFor(token)
             #expect(!(up.output + up.errors).contains(seed))
             let children = place.processes().filter { $0.pid != up.pid }
-            #expect(children.count == 3)
+            #expect(children.count == 4)
             for (pid, command) in children {
                 let environment = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data(), as: UTF8.self)
                 #expect(!environment.contains(seed) && !environment.contains("UPKI_CA_SEED"), "\(command)")

@@ -77,7 +77,7 @@ extension IntegrationTests {
                 #expect(value("upki_ca_revocations") == 3)
                 #expect(value("upki_ca_nodes", nil, ["state": "live"]) == 1)
                 #expect(value("upki_ca_registration_open") == 1)
-                for service in ["core", "front", "registrar"] {
+                for service in ["core", "front", "registrar", "ocsp"] {
                     #expect(value("upki_ca_service_up", nil, ["service": service]) == 1)
                     #expect(value("upki_ca_service_restarts", nil, ["service": service]) == 0)
                 }

@@ -105,7 +105,9 @@ extension IntegrationTests {
                 if signal == SIGTERM {
                     #expect(ended.code == 0, "\(ended.errors)")
                     let said = ended.output + ended.errors
-                    let order = ["registrar is stopped", "front is stopped", "core is stopped"].map { said.range(of: $0)?.lowerBound }
+                    let order = ["ocsp is stopped", "registrar is stopped", "front is stopped", "core is stopped"].map {
+                        said.range(of: $0)?.lowerBound
+                    }
                     #expect(!order.contains(nil) && order.compactMap { $0 } == order.compactMap { $0 }.sorted(), "\(said)")
                 }
                 try bench.expectNothingLeft("signal \(signal) to PID 1")
@@ -118,7 +120,9 @@ extension IntegrationTests {
             defer { bench.place.end() }
             let up = try bench.up(["--watchdog", "3"])
             _ = try bench.status(up)
-            for (name, mark) in [("front", "/ca-core front "), ("core", "/ca-core serve "), ("registrar", "/ca-registrar ")] {
+            for (name, mark) in [
+                ("front", "/ca-core front "), ("core", "/ca-core serve "), ("registrar", "/ca-registrar "), ("ocsp", "/ca-ocsp-bridge "),
+            ] {
                 func process() -> pid_t? { bench.place.processes().first { $0.command.contains(mark) }?.pid }
                 let old = try #require(process())
                 let begun = ContinuousClock.now
@@ -203,7 +207,9 @@ extension IntegrationTests {
             let first = try bench.up()
             _ = try bench.status(first)
             func state() throws -> [String] {
-                let sockets = ["supervisor.sock", "admin.sock", "front.sock", "registrar.sock", "events.sock", "notify/core.sock"].map {
+                let sockets = [
+                    "supervisor.sock", "admin.sock", "front.sock", "registrar.sock", "events.sock", "notify/core.sock", "ocsp/http.sock",
+                ].map {
                     var found = stat()
                     return lstat(bench.place.path("run/\($0)"), &found) == 0 ? "\($0) \(found.st_ino)" : "\($0) is gone"
                 }
@@ -237,7 +243,7 @@ extension IntegrationTests {
             let before = bench.place.processes().map(\.pid).sorted()
             let program = """
                 import socket, sys
-                for name in ("core", "front", "registrar"):
+                for name in ("core", "front", "registrar", "ocsp"):
                     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                         sender.connect(f"{sys.argv[1]}/notify/{name}.sock")
                         for _ in range(500):

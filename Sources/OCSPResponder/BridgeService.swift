@@ -84,7 +84,7 @@ private final class Bridge: Sendable {
                     var exposition = Exposition()
                     responder.describe(&exposition)
                     return exposition.text
-                }, status: { [responder] in responder.statusReport })
+                }, status: { [responder, weak server] in responder.statusReport(server?.counts) })
         } catch {
             server.stop()
             throw ResponderError(.system, error.message)

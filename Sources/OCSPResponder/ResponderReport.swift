@@ -29,7 +29,7 @@ extension Responder {
         if let failure = facts.signingFailure, now - failure.at < Self.memoryOfFailures { complaints.append(failure.line) }
         if let failure = facts.publicationFailure { complaints.append(failure) }
         if let list = documents.revocationList {
-            if list.expires <= now { complaints.append("the CRL has expired: ask ca-core for a new one with ca-ctl crl publish") }
+            if list.expires <= now { complaints.append("the CRL has expired: ask ca-core for a new one with ca-ctl crl generate") }
         } else {
             complaints.append(facts.listFailure ?? "there is no CRL yet")
         }
@@ -124,7 +124,10 @@ extension Responder {
     // MARK: For ca-ctl
 
     /// The facts that `ca-ctl ocsp show` prints, as JSON. Times are seconds since 1970.
-    package var statusReport: [UInt8] {
+    package var statusReport: [UInt8] { statusReport(nil) }
+
+    /// - Parameter http: what the HTTP side has counted.
+    func statusReport(_ http: HTTPCounts?) -> [UInt8] {
         let view = shared.view.withLock { $0 }
         let contact = shared.contact.withLock { $0 }
         let documents = shared.documents.withLock { $0 }
@@ -159,8 +162,21 @@ extension Responder {
                     .object([.init("fingerprint", .string(ca.fingerprint)), .init("not_after", .integer(ca.notAfter))])
                 } ?? .null),
             .init("signers", .array(signers)), .init("core", core), .init("crl", list), .init("policy", Self.json(view.policy)),
-            .init("cache", cacheReport), .init("counters", counterReport),
+            .init("cache", cacheReport), .init("counters", counterReport), .init("http", http.map(Self.json) ?? .null),
         ]).encoded
+    }
+
+    private static func json(_ http: HTTPCounts) -> JSON {
+        func object(_ counts: [String: UInt64]) -> JSON {
+            .object(counts.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) })
+        }
+        return .object([
+            .init("requests", object(http.requests)),
+            .init("answers", .object(OCSPAnswer.Kind.allCases.map { .init($0.rawValue, .integer(http.answers[$0] ?? 0)) })),
+            .init("statuses", .object(http.statuses.sorted { $0.key < $1.key }.map { .init(String($0.key), .integer($0.value)) })),
+            .init("connections_open", .integer(http.connectionsOpen)), .init("connections_opened", .integer(http.connectionsOpened)),
+            .init("connections_refused", .integer(http.connectionsRefused)), .init("timed_out", object(http.timedOut)),
+        ])
     }
 
     private static func json(_ policy: ResponderPolicy) -> JSON {

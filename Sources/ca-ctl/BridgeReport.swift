@@ -30,7 +30,9 @@ package struct BridgeReport: Sendable {
 
     package func text(width: Int, now: UnixTime) -> String {
         let counters = (json["counters"]?.objectValue ?? []).map { ("  " + $0.name.spaced, JSONText.plain($0.value)) }
-        let facts = coreFacts + signerFacts(now) + policyFacts + listFacts(now) + cacheFacts + [("counted", "since its start")] + counters
+        let facts =
+            coreFacts + signerFacts(now) + policyFacts + listFacts(now) + cacheFacts + httpFacts + [("counted", "since its start")]
+            + counters
         let warnings = complaints.flatMap { TextWrap.lines(TextWidth.printable("warning: \($0)"), width: width) }
         return TextTable(facts: facts).rendered(width: width) + (warnings.isEmpty ? "" : "\n" + warnings.joined(separator: "\n") + "\n")
     }
@@ -76,6 +78,23 @@ package struct BridgeReport: Sendable {
         guard let list = json["crl"], !list.isNull else { return [("CRL", "none yet")] }
         let size = ByteText.size(list["bytes"]?.integerValue ?? 0)
         return [("CRL", "number \(list.text("number")), \(size), next due \(time(list["next_update"], now))")]
+    }
+
+    private var httpFacts: [(String, String)] {
+        guard let http = json["http"], !http.isNull else { return [] }
+        /// Those that are not 0.
+        func counts(_ name: String) -> String {
+            let some = (http[name]?.objectValue ?? []).filter { $0.value.integerValue != 0 }
+            return some.isEmpty ? "none" : some.map { "\(JSONText.plain($0.value)) \($0.name)" }.joined(separator: ", ")
+        }
+        return [
+            ("requests", counts("requests")), ("OCSP answers", counts("answers")), ("HTTP statuses", counts("statuses")),
+            (
+                "connections",
+                "\(http.text("connections_open")) open, \(http.text("connections_opened")) since the start, \(http.text("connections_refused")) refused; "
+                    + "timed out: \(counts("timed_out"))"
+            ),
+        ]
     }
 
     private var cacheFacts: [(String, String)] {

@@ -43,6 +43,16 @@ struct BridgeReportTests {
                 ].object
             ),
             ("counters", [("cache_hits", .integer(1_000)), ("signatures", .integer(7))].object),
+            (
+                "http",
+                [
+                    ("requests", [("GET", .integer(0)), ("POST", .integer(1_007))].object),
+                    ("answers", [("good", .integer(1_000)), ("revoked", .integer(7)), ("unknown", .integer(0))].object),
+                    ("statuses", [("200", .integer(1_007))].object), ("connections_open", .integer(2)),
+                    ("connections_opened", .integer(9)), ("connections_refused", .integer(0)),
+                    ("timed_out", [("idle", .integer(0)), ("request", .integer(0))].object),
+                ].object
+            ),
         ].object
 
     @Test("every part has its line, times say how far away they are, and counters go by their names")
@@ -59,6 +69,10 @@ struct BridgeReportTests {
                 CRL                  number 1795448000000000, 2 KB, next due 2026-11-30T15:47:05Z (in 7 d)
                 kept                 5 answers and 6 statuses in at most 64 MB
                                      0 made room for others; everything was dropped 1 times
+                requests             1007 POST
+                OCSP answers         1000 good, 7 revoked
+                HTTP statuses        1007 200
+                connections          2 open, 9 since the start, 0 refused; timed out: none
                 counted              since its start
                   cache hits         1000
                   signatures         7

@@ -99,6 +99,35 @@ extension IntegrationTests {
         }
 
         @Test(
+            "a bridge that did not run while a certificate was revoked says revoked to the first who asks, whatever waits for it to be read"
+        )
+        func stoppedBridge() throws {
+            try withPublicCA { ca in
+                let certificates = try ca.issue((0..<10).map { "s\($0).example.com" })
+                let bridge = try ca.bridge
+                for certificate in certificates {
+                    let request = try ca.place.save(try ca.request([certificate]), to: "s.req")
+                    #expect(try ca.read(ca.post(ca.request([certificate])).body) == "good")
+                    kill(bridge, SIGSTOP)
+                    defer { kill(bridge, SIGCONT) }
+                    // Heartbeats from before the revocation are queued up for it, and then the time that the promise gives goes by.
+                    usleep(100_000)
+                    try ca.revoke(certificate, "keyCompromise")
+                    usleep(150_000)
+                    let asking = try ca.place.start([
+                        "/usr/bin/curl", "-sS", "-m", "20", "--unix-socket", ca.socket, "-H", "Content-Type: application/ocsp-request",
+                        "--data-binary", "@\(request)", "-o", ca.place.path("s.resp"), "http://localhost/",
+                    ])
+                    kill(bridge, SIGCONT)
+                    #expect(try asking.finish().code == 0)
+                    let response = try Data(contentsOf: URL(fileURLWithPath: ca.place.path("s.resp")))
+                    #expect(try ca.read(response) == "revoked keyCompromise")
+                }
+                #expect(try ca.bridge == bridge)
+            }
+        }
+
+        @Test(
             "another CA key behind the same sockets: the old CA's requests are unauthorized, the new one's are answered, by the same process"
         )
         func anotherAuthority() throws {

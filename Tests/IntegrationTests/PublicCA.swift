@@ -143,11 +143,17 @@ final class Nginx {
         ["error.log", "upki-ca.error.log"].map { (try? self.place.read("\(self.name)/\($0)")) ?? "" }.joined()
     }
 
-    /// What stands behind `cache=` in the access log, for each request so far.
-    func cacheStates() throws -> [String] {
-        try self.place.read("\(self.name)/upki-ca.access.log").split(separator: "\n").map { line in
-            line.split(separator: " ").last { $0.hasPrefix("cache=") }.map { String($0.dropFirst(6)) } ?? ""
+    /// What stands behind `cache=` in the access log for each request with this target, once there are so many: nginx writes a line when
+    /// its client has the answer already.
+    func cacheStates(of target: String, count: Int) throws -> [String] {
+        func states() throws -> [String] {
+            let lines = try self.place.read("\(self.name)/upki-ca.access.log").split(separator: "\n")
+            return lines.filter { $0.contains(" \(target) HTTP/") }.map { line in
+                line.split(separator: " ").last { $0.hasPrefix("cache=") }.map { String($0.dropFirst(6)) } ?? ""
+            }
         }
+        try waitUntil("\(count) lines for \(target)") { try states().count >= count }
+        return try states()
     }
 }
 

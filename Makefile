@@ -41,6 +41,7 @@ install: build man
 
 # Measures a CA of its own in a temporary directory; see docs/PERFORMANCE.md.
 bench: build
+	@scripts/setup bench
 	$(SWIFT) build -c release --package-path Benchmarks
 	Benchmarks/.build/release/bench --programs $(release)
 

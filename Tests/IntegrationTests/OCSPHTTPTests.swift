@@ -132,6 +132,20 @@ extension IntegrationTests {
                         #expect(answer["cache-control"]?.contains("no-store") == true && answer["etag"] == nil, "\(answer.headers)")
                     }
                 }
+                // Fifty certificates are answered, each; one more is too many.
+                for (count, isAnswered) in [(50, true), (51, false)] {
+                    let file = place.path("many.req")
+                    try place.must(
+                        ["/usr/bin/openssl", "ocsp", "-issuer", ca.issuer, "-no_nonce", "-reqout", file, "-cert", certificate.path]
+                            + (1..<count).flatMap { ["-serial", "\($0)"] })
+                    let answer = try place.fetch("\(ca.base)/ocsp", type + ["--data-binary", "@\(file)"])
+                    #expect(answer.code == 200 && (Array(answer.body) != [0x30, 0x03, 0x0a, 0x01, 0x01]) == isAnswered, "\(count)")
+                    guard isAnswered else { continue }
+                    let response = try place.save(answer.body, to: "many.resp")
+                    let text = try place.must(["/usr/bin/openssl", "ocsp", "-respin", response, "-resp_text", "-CAfile", ca.issuer])
+                    #expect(text.components(separatedBy: "Cert Status: good").count == 2)
+                    #expect(text.components(separatedBy: "Cert Status: unknown").count == 50)
+                }
                 // What is for the host alone stays there.
                 #expect(try place.fetch("http://localhost/healthz", socket: ca.socket).code == 200)
                 for path in ["/healthz", "/metrics", "/status", "/", "/ocspx", "/ocsp/../healthz", "/ocsp/healthz", "/ocsp/%68ealthz"] {

@@ -44,11 +44,6 @@ extension IntegrationTests {
                     [try Checkout.python(environment: "prometheus"), "-B", "\(Checkout.peers)/prometheus.py"], input: text)
                 #expect(parsed.code == 0, "\(parsed.errors)\n\(text)")
                 let families = try JSON(parsing: Array(parsed.output.utf8))
-                let manual = try String(contentsOfFile: "\(Checkout.documents)/OCSP.md", encoding: .utf8)
-                for line in text.split(separator: "\n") where line.hasPrefix("# TYPE ") {
-                    let name = line.split(separator: " ")[2]
-                    #expect(manual.contains("`\(name)`") || manual.contains("`\(name){"), "docs/OCSP.md does not know \(name)")
-                }
                 func values(_ family: String, _ labels: [String: String] = [:]) -> [Double] {
                     (families[family]?["samples"]?.arrayValue ?? []).filter { sample in
                         labels.allSatisfy { sample["labels"]?[$0.key]?.stringValue == $0.value }

@@ -118,9 +118,15 @@ final class Nginx {
     private func start() throws {
         let process = try self.place.start([Self.program, "-c", self.place.path("\(self.name)/nginx.conf"), "-e", "stderr"])
         self.process = process
-        try waitUntil("nginx listens") {
-            guard process.isRunning else { throw TestFailure(description: "nginx ended: \(process.errors)\(self.errorLog)") }
-            return Ports.listens(self.port)
+        do {
+            try waitUntil("nginx listens") {
+                guard process.isRunning else { throw TestFailure(description: "nginx ended: \(process.errors)\(self.errorLog)") }
+                return Ports.listens(self.port)
+            }
+        } catch {
+            // In order: its workers outlive a master that is killed.
+            self.end()
+            throw error
         }
     }
 

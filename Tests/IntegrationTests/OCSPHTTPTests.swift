@@ -152,6 +152,10 @@ extension IntegrationTests {
                     let code = try place.fetch("\(ca.base)\(path)").code
                     #expect(code == 404, "\(path): \(code)")
                 }
+                // Made-up names are no way to fill a cache with the CRL.
+                let madeUp = try place.fetch("\(ca.base)/ocsp/1/crl")
+                #expect(Array(madeUp.body) == [0x30, 0x03, 0x0a, 0x01, 0x01])
+                #expect(try place.fetch("\(ca.base)/ocsp/crl?1").code == 400)
                 for path in ["/metrics", "/status"] { #expect(try place.fetch("http://localhost\(path)", socket: ca.socket).code == 404) }
                 let metrics = try place.fetch("http://localhost/metrics", socket: "\(ca.ca.run)/ocsp/metrics.sock")
                 #expect(metrics.code == 200 && !metrics.body.isEmpty)

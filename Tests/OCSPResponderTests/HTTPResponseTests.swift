@@ -169,9 +169,25 @@ struct HTTPResponseTests {
         let healthy = try server.get("/healthz")
         #expect((healthy.status, healthy.text) == (200, "ok\n"))
         server.responder.complain(["ca-core is not heard", "no certificate"])
-        let ill = try server.get("/ocsp/healthz")
+        let ill = try server.get("/pki/healthz")
         #expect((ill.status, ill.text) == (503, "ca-core is not heard\nno certificate\n"))
         #expect(ill["cache-control"] == "no-store")
+    }
+
+    @Test("below the responder's own path there are no documents, so that nobody can give them other names")
+    func documentsHaveOneName() throws {
+        let server = try HTTPTestServer()
+        let now = HTTPTestServer.now
+        for kind in [PublishedDocument.Kind.revocationList, .authorityCertificate] {
+            server.responder.publish(kind, PublishedDocument(der: [1, 2, 3], lastModified: now - 37, expires: now + 100, tag: "aa"))
+        }
+        for path in ["/ocsp/crl", "/ocsp/1/crl", "/pki/ocsp/x/ca.crt", "/ocsp/healthz"] {
+            let answer = try server.get(path)
+            // RFC 6960 4.2.1: malformedRequest; a name with a dot is a file that is not here.
+            #expect(answer.body == [0x30, 0x03, 0x0A, 0x01, 0x01] || answer.status == 404, "\(path): \(answer.status)")
+            #expect(answer["cache-control"] == "no-store")
+        }
+        #expect(try server.get("/pki/crl?1")["content-type"] == "application/pkix-crl")
     }
 
     @Test("figures are on the socket for them alone, and OCSP is not there")

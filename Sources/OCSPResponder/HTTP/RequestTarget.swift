@@ -39,7 +39,9 @@ struct RequestTarget {
         return target
     }
 
+    /// nil below the responder's own path as well: made-up prefixes would be as many names for one long list in a cache in front.
     var document: Document? {
+        if self.isBelowResponder { return nil }
         if self.endsWith("/crl") { return .revocationList }
         if self.endsWith("/ca.crt") { return .authorityCertificate }
         if self.endsWith("/healthz") { return .health }
@@ -53,6 +55,14 @@ struct RequestTarget {
 
     /// Whether the last component has a dot, which base64 never has: a file that is not here.
     var isFileName: Bool { self.path.reversed().prefix { $0 != UInt8(ascii: "/") }.contains(UInt8(ascii: ".")) }
+
+    private var isBelowResponder: Bool {
+        let component: StaticString = "/ocsp/"
+        let length = component.utf8CodeUnitCount
+        return component.withUTF8Buffer { component in
+            self.path.indices.dropLast(length - 1).contains { self.path[$0...].prefix(length).elementsEqual(component) }
+        }
+    }
 
     private func endsWith(_ name: StaticString) -> Bool {
         let length = name.utf8CodeUnitCount

@@ -4,9 +4,11 @@ import PackageDescription
 // A package of its own: who builds the CA does not build its load generator.
 let package = Package(
     name: "upki-ca-benchmarks",
+    products: [.executable(name: "bench", targets: ["bench"]), .library(name: "UnixConnect", type: .dynamic, targets: ["UnixConnect"])],
     dependencies: [.package(name: "upki-ca", path: "..")],
     targets: [
         .target(name: "CRequestMaker", linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "UnixConnect", linkerSettings: [.linkedLibrary("dl")]),
         .executableTarget(
             name: "bench",
             dependencies: [

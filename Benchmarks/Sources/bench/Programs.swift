@@ -29,7 +29,8 @@ final class BenchCA {
     private let programs: String
     let token: String
 
-    init(programs: String) throws {
+    /// - Parameter cache: the OCSP bridge's, in MiB.
+    init(programs: String, cache: Int) throws {
         self.programs = programs
         var template = Array("/tmp/upki-bench-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw BenchError(description: "no temporary directory") }
@@ -41,6 +42,9 @@ final class BenchCA {
                 throw BenchError(description: "init gave no token")
             }
             self.token = token
+            let configuration = "\(self.directory)/data/ca.config.yml"
+            let text = try String(contentsOfFile: configuration, encoding: .utf8)
+            try Data((text + "\nocsp: {cache: \(cache)}\n").utf8).write(to: URL(fileURLWithPath: configuration))
         } catch {
             try? FileManager.default.removeItem(atPath: self.directory)
             throw error
@@ -65,6 +69,8 @@ final class BenchCA {
     }
 
     private var places: [String] { ["--data-dir", "\(self.directory)/data", "--run-dir", "\(self.directory)/run"] }
+
+    var bridgeSocket: String { "\(self.directory)/run/ocsp/http.sock" }
 
     /// Makes this address a node.
     func register() throws {
@@ -107,7 +113,7 @@ final class BenchCA {
     }
 
     /// A port that is free together with the next one.
-    private static func freePort() throws -> UInt16 {
+    static func freePort() throws -> UInt16 {
         for _ in 0..<100 {
             let port = UInt16.random(in: 20_000..<32_000)
             if self.isFree(port), self.isFree(port + 1) { return port }

@@ -1,0 +1,1 @@
+/* Preloaded into a load generator that knows TCP alone; it exports nothing but connect. */

@@ -14,7 +14,7 @@ public struct ResponderCertificates: Sendable, Equatable {
     /// One live and one overlapping.
     static let most = 2
     /// So many may be issued at once, seconds for each more.
-    static let burst: Int64 = 60
+    static let burst: Int64 = 240
     static let interval: Int64 = 600
 
     init() {}
@@ -23,8 +23,19 @@ public struct ResponderCertificates: Sendable, Equatable {
     func wait(at now: UnixTime) -> Int64 {
         let (ahead, overflow) = self.paidUntil.seconds.subtractingReportingOverflow(now.seconds)
         guard !overflow, ahead > 0 else { return 0 }
-        // A time that a clock which ran ahead left behind counts for no more than a full burst.
-        return max(0, min(ahead, Self.burst * Self.interval) - (Self.burst - 1) * Self.interval)
+        // Further ahead than any number of certificates brings it: a clock that ran ahead left it behind, and the next one mends it.
+        guard ahead <= Self.burst * Self.interval else { return 0 }
+        return max(0, ahead - (Self.burst - 1) * Self.interval)
+    }
+
+    /// - Throws: `busy` with the wait.
+    func admit(at now: UnixTime) throws {
+        let wait = self.wait(at: now)
+        guard wait > 0 else { return }
+        throw AuthorityError(
+            .busy,
+            "Busy: the OCSP responder was given \(Self.burst) certificates in a short time; the next one in \(wait) s, see why it starts again and again"
+        )
     }
 
     /// Adds a certificate.
@@ -67,6 +78,8 @@ extension Authority {
         guard key.curve == .ecP256 else { throw AuthorityError.refused("Request refused: an OCSP responder signs with a P-256 key") }
         let now = self.clock.now
         try self.issuer.checkValidity(now)
+        // Before the CA key works, too: a responder that asks without end costs little. The commit looks again.
+        try self.state.responders.admit(at: now)
         guard key.hash != self.issuer.keyHash else { throw AuthorityError.refused("Request refused: the key is the CA's own") }
         let subject = self.issuer.responderName
         let content = CertificateContent(
@@ -115,13 +128,7 @@ extension Commit {
     /// - Throws: `busy` with the wait, `refused` for a key that was revoked for keyCompromise.
     public mutating func recordResponder(_ prepared: PreparedCertificate) throws {
         var responders = self.state.responders
-        let wait = responders.wait(at: self.now)
-        guard wait == 0 else {
-            throw AuthorityError(
-                .busy,
-                "Busy: the OCSP responder was given \(ResponderCertificates.burst) certificates in a short time; the next one in \(wait) s, see why it starts again and again"
-            )
-        }
+        try responders.admit(at: self.now)
         guard try !self.store.isBlocked(keyHash: prepared.keyHash) else {
             throw AuthorityError.refused("Request refused: the key was revoked for keyCompromise; make a new one")
         }

@@ -61,7 +61,9 @@ extension Authority {
             try reader.forEachRevocation { revocation in
                 if let limit = plan.dropsExpiredBefore, revocation.notAfter < limit, revocation.revokedAt <= limit { return }
                 let serial = revocation.serial.bytes
-                try writer.append(serialNumber: serial.span, revocationDate: revocation.revokedAt.seconds, reason: revocation.reason)
+                // Never later than the list itself, as after a clock was set back: some clients take a revocation of the future for none.
+                let date = min(revocation.revokedAt, plan.thisUpdate)
+                try writer.append(serialNumber: serial.span, revocationDate: date.seconds, reason: revocation.reason)
             }
         }
         let list = try writer.finish()

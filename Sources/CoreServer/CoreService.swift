@@ -112,12 +112,14 @@ private final class RunningCore: Sendable {
             authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations,
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
         let inFlight = InFlight()
+        let bridgeInFlight = InFlight()
         let measurements = Measurements()
         let processing = Processing(
             services: services, work: self.work, changes: self.changes,
             jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
             outbox: self.outbox,
-            inFlight: inFlight, measurements: measurements, instance: instance, wantsList: { publisher.revocationHappened() }, log: log)
+            inFlight: inFlight, bridgeInFlight: bridgeInFlight, measurements: measurements, instance: instance,
+            wantsList: { publisher.revocationHappened() }, log: log)
         self.audit = AuditKeeper(opened.authority, processing, log: log)
         publisher.attach(processing)
         self.operations.attach(processing)
@@ -139,7 +141,8 @@ private final class RunningCore: Sendable {
 
         let io = InputOutput(
             context: self.context, runDirectory: runDirectory, instance: instance, work: self.work, outbox: self.outbox, inFlight: inFlight,
-            measurements: measurements, beat: heartbeats.loop(named: "input and output"), stop: self.stopFlag, authority: opened.authority,
+            bridgeInFlight: bridgeInFlight, measurements: measurements, beat: heartbeats.loop(named: "input and output"),
+            stop: self.stopFlag, authority: opened.authority,
             list: publisher.current, access: access, log: log)
         let bound = try Mailbox<String?>()
         let failed = FailureSink(signals: signals)

@@ -18,6 +18,8 @@ struct InputOutput: Sendable {
     let work: Mailbox<Incoming>
     let outbox: Mailbox<Outgoing>
     let inFlight: InFlight
+    /// Of the OCSP bridge: beyond a bound it waits, and not the front and the operator behind it.
+    let bridgeInFlight: InFlight
     let measurements: Measurements
     let beat: LoopBeat
     let stop: StopFlag
@@ -32,6 +34,8 @@ struct InputOutput: Sendable {
     private static let heartbeatNanoseconds: UInt64 = 25_000_000
     /// One frame of a client and the header; what a relay sends is bounded already.
     private static let limits = ZMQReceiveLimits(parts: 4, bytes: 2 << 20)
+    /// Requests of the OCSP bridge that may wait for a worker; each asks for up to a thousand statuses.
+    private static let mostOfBridge = 64
     /// Messages taken from one socket before the next has its turn.
     private static let turn = 64
 
@@ -125,8 +129,11 @@ struct InputOutput: Sendable {
 
     private func router(_ channel: Caller.Channel) throws -> ZMQSocket {
         var options = ZMQSocketOptions()
-        options.sendHighWater = 100_000
-        options.receiveHighWater = 100_000
+        // The bridge asks for many at once and for a few megabytes of CRL; a relay stands for all its peers.
+        options.sendHighWater = channel == .ocsp ? 64 : 100_000
+        options.receiveHighWater = channel == .ocsp ? 64 : 100_000
+        // The relays bound what strangers send; on the other sockets a longer frame ends the connection before it is in memory.
+        options.maximumFrameBytes = Self.limits.bytes
         options.routerMandatory = true
         let socket = try ZMQSocket(.router, in: self.context, options: options)
         try socket.bind(self.endpoint(channel.rawValue))
@@ -175,10 +182,16 @@ struct InputOutput: Sendable {
                 self.refuse(route, Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))
                 continue
             }
-            let caller = Caller(proof: Self.proof(header.identity, peer: peer), channel: channel)
+            guard channel != .ocsp || self.bridgeInFlight.value < Self.mostOfBridge else {
+                self.refuse(route, Refusal(.busy, "Busy: too many requests of the OCSP bridge wait; try again"))
+                continue
+            }
+            let caller = Caller(proof: Self.proof(header.identity, peer: peer, on: channel), channel: channel)
             self.inFlight.enter()
+            if channel == .ocsp { self.bridgeInFlight.enter() }
             if self.work.post(Incoming(route: route, arrival: header.arrival, caller: caller, frame: message.parts[2])) != .accepted {
                 self.inFlight.leave()
+                if channel == .ocsp { self.bridgeInFlight.leave() }
                 self.refuse(route, Refusal(.busy, "Busy: too many requests wait; try again"))
             }
         }
@@ -215,8 +228,9 @@ struct InputOutput: Sendable {
 
     private static func mayOperate(_ user: UInt32?) -> Bool { user == 0 || user == geteuid() }
 
-    private static func proof(_ identity: ProvenIdentity, peer: UInt32?) -> Caller.Proof {
-        switch identity {
+    /// Only relays speak for others; what a header says on the other sockets is not looked at.
+    private static func proof(_ identity: ProvenIdentity, peer: UInt32?, on channel: Caller.Channel) -> Caller.Proof {
+        switch channel == .front || channel == .registrar ? identity : .none {
         case .plain(let address): .plainAddress(address)
         case .curve(let key): .curve(key)
         // The relay itself, or the operator. Without the kernel's word it is nobody's user.

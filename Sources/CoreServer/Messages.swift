@@ -54,5 +54,6 @@ final class InFlight: Sendable {
     private let count = Atomic<Int>(0)
     func enter() { self.count.add(1, ordering: .relaxed) }
     func leave() { self.count.subtract(1, ordering: .relaxed) }
+    var value: Int { self.count.load(ordering: .relaxed) }
     var isEmpty: Bool { self.count.load(ordering: .relaxed) <= 0 }
 }

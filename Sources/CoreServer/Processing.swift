@@ -17,6 +17,7 @@ final class Processing: Sendable {
     let jobs: [Step.Place: Mailbox<Job>]
     let outbox: Mailbox<Outgoing>
     let inFlight: InFlight
+    let bridgeInFlight: InFlight
     let measurements: Measurements
     let wantsList: @Sendable () -> Void
     let log: Logger
@@ -34,7 +35,8 @@ final class Processing: Sendable {
     init(
         services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>],
         outbox: Mailbox<Outgoing>,
-        inFlight: InFlight, measurements: Measurements, instance: String, wantsList: @escaping @Sendable () -> Void, log: Logger
+        inFlight: InFlight, bridgeInFlight: InFlight, measurements: Measurements, instance: String,
+        wantsList: @escaping @Sendable () -> Void, log: Logger
     ) {
         self.services = services
         self.work = work
@@ -42,6 +44,7 @@ final class Processing: Sendable {
         self.jobs = jobs
         self.outbox = outbox
         self.inFlight = inFlight
+        self.bridgeInFlight = bridgeInFlight
         self.measurements = measurements
         self.prefix = String(instance.prefix(8))
         self.wantsList = wantsList
@@ -69,7 +72,10 @@ final class Processing: Sendable {
     }
 
     private func takeUp(_ incoming: Incoming) {
-        defer { self.inFlight.leave() }
+        defer {
+            self.inFlight.leave()
+            if incoming.route.channel == .ocsp { self.bridgeInFlight.leave() }
+        }
         guard !Self.isTooOld(incoming.arrival, on: incoming.route.channel) else {
             self.dropped()
             return

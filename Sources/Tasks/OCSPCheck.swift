@@ -39,7 +39,7 @@ extension Task {
 
     /// The bridge's question: many serial numbers at once, with the event number that the answers were read at.
     static let statuses = Task("statuses", role: .anyone, on: [.ocsp]) { call in
-        let texts = try call.parameters.optionalStrings("serials", atMost: 10_000) ?? []
+        let texts = try call.parameters.optionalStrings("serials", atMost: 1_000) ?? []
         let sequence = call.authority.state.eventSequence
         let now = call.authority.clock.now
         let serials = try texts.map { text in

@@ -249,6 +249,26 @@ struct RevocationListTests {
         #expect(try next() == first + 1_000_000)
     }
 
+    @Test("what a clock that ran ahead revoked stands on a later list with that list's time: clients may take a revocation of the future for none")
+    func aheadOfTime() throws {
+        let test = try TestAuthority()
+        let record = try test.generate("a.example.org")
+        test.clock.move(bySeconds: 86_400)
+        try test.revoke(.serial(record.serial))
+        func times() throws -> (list: Substring?, entry: Substring?) {
+            let lines = try self.printed(test, try test.revocationList()).split(separator: "\n")
+            func after(_ name: String) -> Substring? {
+                lines.first { $0.contains("\(name): ") }?.split(separator: ": ", maxSplits: 1).last
+            }
+            return (after("Last Update"), after("Revocation Date"))
+        }
+        #expect(try times().entry == "Nov 24 12:00:00 2026 GMT")
+        test.clock.move(bySeconds: -86_000)
+        try test.commit("accept_clock", isVital: true) { try $0.acceptClock() }
+        let later = try times()
+        #expect(later.list == "Nov 23 12:06:40 2026 GMT" && later.entry == later.list)
+    }
+
     private func holds(_ test: TestAuthority, _ serial: SerialNumber, scheduled: Bool = true) throws -> Bool {
         try self.printed(test, try test.revocationList(scheduled: scheduled)).contains("Serial Number: " + serial.hexadecimal.uppercased())
     }

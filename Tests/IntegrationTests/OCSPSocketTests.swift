@@ -100,6 +100,21 @@ extension IntegrationTests {
             }
         }
 
+        @Test("whom a header of the bridge claims to speak for is not believed: in the audit log stands the user behind the socket")
+        func forgedIdentity() throws {
+            try withCA { ca in
+                try ca.register()
+                for identity in ["plain 10.9.8.7", "curve \(String(repeating: "a", count: 40))"] {
+                    let forged = self.question("responder_certificate", ["csr": "AAAA"])
+                    let members = (forged.objectValue ?? []) + [.init("identity", .string(identity))]
+                    #expect(try self.ask(ca, [.object(members)])[0]["EVENT"] == "UPKI ERROR")
+                }
+                let records = try (ca.facts(["audit", "show", "--limit", "1000"]).arrayValue ?? []).map(\.text).filter { $0.contains("responder_certificate") }
+                #expect(records.contains { $0.contains("uid \(geteuid())") }, "\(records)")
+                #expect(!records.contains { $0.contains("10.9.8.7") || $0.contains("aaaaaaaa") }, "\(records)")
+            }
+        }
+
         @Test("the CRL comes in pieces that are the published file, is announced by heartbeats, and an old number is refused")
         func list() throws {
             try withCA { ca in

@@ -19,6 +19,7 @@ struct HTTPMeasurement {
     }
 }
 
+/// One thread of wrk: a second one would be made ready while the first already asks, and what that one got would be counted and not timed.
 struct HTTPLoad {
     enum Target {
         case unix(String)
@@ -41,7 +42,7 @@ struct HTTPLoad {
             of: "/usr/bin/env",
             environment
                 + [
-                    "wrk", "-t", "2", "-c", "\(connections)", "-d", "\(self.seconds)", "-s", self.script, url, "--", mode, requests, prefix,
+                    "wrk", "-t", "1", "-c", "\(connections)", "-d", "\(self.seconds)", "-s", self.script, url, "--", mode, requests, prefix,
                 ],
             quietly: true)
         guard let line = text.split(separator: "\n").last(where: { $0.hasPrefix("{") }), let facts = try? JSON(parsing: Array(line.utf8)),

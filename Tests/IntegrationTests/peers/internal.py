@@ -1,6 +1,6 @@
 """Asks one of ca-core's sockets as the program that it is for would, one question after another, with events in between.
 
-    internal.py RUN_DIRECTORY SOCKET      stdin: [{"task", "params"} or {"heartbeat": true} …]
+    internal.py RUN_DIRECTORY SOCKET      stdin: [{"task", "params", "identity": what the header claims} or {"heartbeat": true} …]
     stdout: [answer …]; for a heartbeat the first that comes after the answer before
 """
 
@@ -21,7 +21,7 @@ link.connect(f"ipc://{sys.argv[1]}/{sys.argv[2]}.sock")
 
 def ask(kind: int, number: int, question: dict) -> dict:
     payload = json.dumps({"TASK": question["task"], "params": question.get("params", {})}).encode()
-    link.send_multipart([struct.pack(">BBQQ", 1, kind, number, 0), payload])
+    link.send_multipart([struct.pack(">BBQQ", 1, kind, number, 0) + question.get("identity", "").encode(), payload])
     header, answer = link.recv_multipart()
     assert struct.unpack(">BBQ", header) == (1, kind, number)
     return json.loads(answer)

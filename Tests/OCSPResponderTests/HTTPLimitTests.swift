@@ -78,6 +78,64 @@ struct HTTPLimitTests {
         #expect(try client.rest().count < der.count)
     }
 
+    @Test("who reads a document too slowly as a whole is cut, whatever progress it makes")
+    func slowReader() throws {
+        let server = try Self.server {
+            $0.document = .milliseconds(100)
+            $0.documentRate = 1 << 30
+        }
+        let der = [UInt8](repeating: 1, count: 3_000_000)
+        server.responder.publish(.revocationList, PublishedDocument(der: der, lastModified: 0, expires: .max, tag: "aa"))
+        let client = try server.client()
+        try client.send("GET /crl HTTP/1.1\r\nHost: a\r\n\r\n")
+        while client.offer(Array("GET /crl HTTP/1.1\r\nHost: a\r\n\r\n".utf8)) {}
+        #expect(server.server.counts.timedOut["write"] == 1)
+        #expect(try client.rest().count < der.count)
+    }
+
+    @Test("a document that has to wait for its turn is the one that is published then")
+    func waitingDocument() throws {
+        let server = try HTTPTestServer()
+        func publish(_ byte: UInt8) {
+            server.responder.publish(.revocationList, PublishedDocument(der: [byte], lastModified: 0, expires: .max, tag: "a\(byte)"))
+        }
+        publish(1)
+        let client = try server.client()
+        let between = Array("GET /crl HTTP/1.1\r\nHost: a\r\n\r\n\(HTTPTestClient.post(5))".utf8)
+        try client.send(HTTPTestClient.post(5), DecidedAnswers.request(0x40) + between + DecidedAnswers.request(0x41))
+        // The second one shows that the request between them was read.
+        for _ in 0..<2 { server.responder.waitForHeld() }
+        publish(2)
+        for number: UInt8 in [0x40, 0x41] { try server.responder.give(number, server.server.hop) }
+        #expect(try client.response().body == DecidedAnswers.answer(0x40).der)
+        #expect(try client.response().body == [2])
+        #expect(try client.response().body == DecidedAnswers.answer(0x41).der)
+    }
+
+    @Test("requests that wait for their answers hold back those behind them once they are so many bytes")
+    func waitingBytes() throws {
+        let server = try HTTPTestServer { $0.limits.pipelinedBytes = 10 }
+        let client = try server.client()
+        for number: UInt8 in [0x40, 0x41] {
+            try client.send(HTTPTestClient.post(5), DecidedAnswers.request(number))
+            server.responder.waitForHeld()
+        }
+        // Room for it is found with the first answer.
+        try client.send(HTTPTestClient.post(5), DecidedAnswers.request(0x42))
+        let other = try server.client()
+        for _ in 0..<8 { #expect(try server.get("/healthz").status == 200) }
+        try other.send(HTTPTestClient.post(5), DecidedAnswers.request(1))
+        #expect(try other.response().status == 200)
+        #expect(server.responder.heldNumbers == [0x40, 0x41])
+        for number: UInt8 in [0x40, 0x41] {
+            try server.responder.give(number, server.server.hop)
+            #expect(try client.response().body == DecidedAnswers.answer(number).der)
+        }
+        server.responder.waitForHeld()
+        try server.responder.give(0x42, server.server.hop)
+        #expect(try client.response().body == DecidedAnswers.answer(0x42).der)
+    }
+
     @Test("a connection too many is told so and closed, and there is place again when one has gone")
     func tooMany() throws {
         let server = try HTTPTestServer { $0.limits.connections = 2 }

@@ -44,6 +44,9 @@ final class DecidedAnswers: OCSPAnswering {
         return nil
     }
 
+    /// The requests that are held, in their order.
+    var heldNumbers: [UInt8] { self.state.withLock { $0.held.map(\.number) } }
+
     /// Waits until one more request is held.
     func waitForHeld() { #expect(self.holds.wait(timeout: .now() + 20) == .success) }
 

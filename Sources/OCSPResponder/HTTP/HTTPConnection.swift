@@ -30,14 +30,18 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
 
     /// The place of a response in the order.
     private enum Slot {
-        case waiting(HTTPReplyForm, since: NIODeadline)
+        case waiting(HTTPReplyForm, since: NIODeadline, bytes: Int)
         case ready(HTTPReply, HTTPReplyForm)
+        /// What is published when its turn comes: a list that was replaced meanwhile is not kept for it.
+        case document(RequestTarget.Document, HTTPReplyForm)
     }
 
     /// A body too long to be copied as a whole for each client.
     private struct Stream {
         let der: [UInt8]
         var sent = 0
+        /// The tick at which the peer has had time enough.
+        let deadline: Int64
     }
 
     private enum Phase {
@@ -73,6 +77,8 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
     private var slots = CircularBuffer<Slot>()
     /// The number of the first slot; slots are numbered in the order of their requests.
     private var firstSlot: UInt64 = 0
+    /// Bytes of the requests that wait for their answers.
+    private var waitingBytes = 0
     private var stream: Stream?
     private var out = ByteBuffer()
     /// While a read is being taken apart, responses are gathered.
@@ -341,7 +347,8 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
         if let answer {
             self.submit(.answer(answer), form)
         } else {
-            self.slots.append(.waiting(form, since: .now()))
+            self.waitingBytes += request.count
+            self.slots.append(.waiting(form, since: .now(), bytes: request.count))
         }
     }
 
@@ -351,7 +358,8 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
         let offset = number &- self.firstSlot
         guard offset < UInt64(self.slots.count) else { return }
         let index = self.slots.index(self.slots.startIndex, offsetBy: Int(offset))
-        guard case .waiting(let form, let since) = self.slots[index] else { return }
+        guard case .waiting(let form, let since, let bytes) = self.slots[index] else { return }
+        self.waitingBytes -= bytes
         self.loop.counters.waited.record(UInt64(max(0, (NIODeadline.now() - since).nanoseconds)))
         self.slots[index] = .ready(.answer(answer), form)
         guard offset == 0 else { return }
@@ -369,13 +377,22 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
             // It has a number too, as if it had stood in the queue.
             self.firstSlot &+= 1
             self.write(reply, form)
+        } else if case .document(_, let name) = reply {
+            self.slots.append(.document(name, form))
         } else {
             self.slots.append(.ready(reply, form))
         }
     }
 
     private func writeReady() {
-        while self.stream == nil, case .ready(let reply, let form)? = self.slots.first {
+        while self.stream == nil, let slot = self.slots.first {
+            let (reply, form): (HTTPReply, HTTPReplyForm)
+            switch slot {
+            case .waiting: return
+            case .ready(let ready, let its): (reply, form) = (ready, its)
+            case .document(let name, let its):
+                (reply, form) = (self.document(name == .revocationList ? .revocationList : .authorityCertificate, name), its)
+            }
             self.slots.removeFirst()
             self.firstSlot &+= 1
             self.write(reply, form)
@@ -396,7 +413,7 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
             if document.der.count <= Self.longestUnstreamed {
                 self.out.writeBytes(document.der)
             } else {
-                self.stream = Stream(der: document.der)
+                self.stream = Stream(der: document.der, deadline: self.deadline(of: document))
             }
         case .message(let message):
             counters.count(message.status)
@@ -426,6 +443,11 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
         }
     }
 
+    private func deadline(of document: PublishedDocument) -> Int64 {
+        let times = self.loop.service.times
+        return self.loop.deadline(after: times.document + .seconds(document.der.count / max(1, times.documentRate)))
+    }
+
     private func writePiece() {
         guard var stream = self.stream else { return }
         let end = min(stream.der.count, stream.sent + Self.pieceOfStream)
@@ -437,7 +459,8 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
 
     private var hasRoom: Bool {
         guard case .open = self.phase else { return true }
-        return self.isWritable && self.stream == nil && self.slots.count < self.loop.service.limits.pipelined
+        let limits = self.loop.service.limits
+        return self.isWritable && self.stream == nil && self.slots.count < limits.pipelined && self.waitingBytes < limits.pipelinedBytes
     }
 
     // MARK: Ends
@@ -538,6 +561,11 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
 
     /// Ends the connection where its deadline has passed.
     func look(at tick: Int64) {
+        if let stream = self.stream, tick >= stream.deadline {
+            self.loop.counters.timedOutWrite.add()
+            self.context?.close(promise: nil)
+            return
+        }
         guard self.watch != .nothing, tick >= self.deadline, let context = self.context else { return }
         switch self.watch {
         case .request:

@@ -26,6 +26,10 @@ package struct HTTPTimeLimits: Sendable {
     package var idle: Duration = .seconds(75)
     /// Without progress while the peer does not read what it asked for.
     package var write: Duration = .seconds(30)
+    /// For a whole document, besides the time that it takes at `documentRate`: a list that was replaced is not to stay in memory for its readers.
+    package var document: Duration = .seconds(60)
+    /// Bytes a second; at least 1.
+    package var documentRate = 16 * 1024
     /// What a peer still sends is read and thrown away for so long after a response that ends the connection.
     package var linger: Duration = .seconds(2)
     /// From `stop` until what is in flight is cut off.
@@ -47,6 +51,9 @@ package struct HTTPLimits: Sendable {
     /// Requests of one connection that wait for their answers; from then on nothing more is read from it. What one read held besides (16 KiB) is
     /// still taken.
     package var pipelined = 64
+    /// Bytes of such requests, likewise: what they ask takes room in the one queue to ca-core that all connections share. With what one read held
+    /// besides it is room for about 500 certificates.
+    package var pipelinedBytes = 16 * 1024
     /// Connections to the public socket at once.
     package var connections = 1024
     /// Connections to the metrics socket at once, apart from the others so that a flood can be watched.

@@ -41,6 +41,22 @@ struct WaitingRequest: Sendable {
 struct ToldStatus: Sendable {
     var status: OCSPCertStatus
     var token: CacheToken
+    /// When ca-core was asked: it may have read the status right then, however late its answer came.
+    var askedAt: MonotonicTime
+    /// Whether every later change of it is heard as an event, so that it holds as long as events are heard and the token is current.
+    var isFollowed: Bool
+
+    /// Whether it is as good as a heartbeat of this moment.
+    func isFresh(at now: MonotonicTime) -> Bool { askedAt.nanoseconds(until: now) < CoreContact.heartbeatLimit }
+}
+
+/// How the wait of a request ended.
+enum LookupOutcome: Sendable {
+    case told([OCSPSerial: ToldStatus])
+    /// ca-core is there and does not tell: what is kept will not do in its place.
+    case refused
+    /// ca-core did not answer until that moment.
+    case unanswered(at: MonotonicTime)
 }
 
 /// A request that had to be parsed.
@@ -94,6 +110,8 @@ final class ResponderShared: Sendable {
 
     /// Serial numbers that may wait at a time.
     static let mostWaiting = 20_000
+    /// Beyond so many, requests for several certificates are refused, so that those for one still find room.
+    static let mostWaitingOfSeveral = 16_000
 
     init(cacheBytes: Int, clock: ResponderClock) throws(ResponderError) {
         cache = try ResponseCache(bytes: cacheBytes)
@@ -165,11 +183,11 @@ package final class Responder: OCSPAnswering {
             case .success(let read): question = read
             }
         }
-        return answer(question, moment, told: nil).orWait { serials in
+        return answer(question, moment, told: [:]).orWait { serials in
             wait(
                 WaitingRequest(
                     question: question, serials: serials, loop: loop, deliver: deliver, arrival: moment.monotonic,
-                    isDoubt: moment.liveness != .live, attempts: 0, authorityNumber: moment.view.authorityNumber))
+                    isDoubt: Moment(shared).liveness != .live, attempts: 0, authorityNumber: moment.view.authorityNumber))
         }
     }
 
@@ -217,6 +235,23 @@ package final class Responder: OCSPAnswering {
             signer = view.signer(at: now)
         }
 
+        /// What was told that may still be gone by.
+        func usable(_ told: [OCSPSerial: ToldStatus]) -> [OCSPSerial: ToldStatus] {
+            told.isEmpty ? told : told.filter { $0.value.isFresh(at: monotonic) || liveness == .live && $0.value.isFollowed }
+        }
+
+        /// Whether all that was found at this moment, with what was told besides, is still what may be served.
+        func holds(at later: MonotonicTime, _ told: [OCSPSerial: ToldStatus]) -> Bool {
+            switch liveness {
+            case .live: contact.liveness(at: later) == .live && told.values.allSatisfy { $0.isFollowed || $0.isFresh(at: later) }
+            case .ask: told.values.allSatisfy { $0.isFresh(at: later) }
+            case .away:
+                told.values.allSatisfy { $0.isFresh(at: later) } && isWithinGrace(at: later) == isWithinGrace(at: monotonic)
+            }
+        }
+
+        func isWithinGrace(at time: MonotonicTime) -> Bool { contact.isWithinGrace(at: time, grace: view.policy.offlineGrace) }
+
         /// Which kept answers may be served: those whose signer's certificate is still valid.
         func wanted(mayBeDue: Bool) -> AnswerWanted {
             // No signer has the number 0, and there are two at most.
@@ -250,12 +285,26 @@ package final class Responder: OCSPAnswering {
         }
     }
 
-    /// - Parameter told: what ca-core said when it was asked; nil where it was not, or did not answer.
-    private func answer(_ question: WaitingRequest.Question, _ moment: Moment, told: [OCSPSerial: ToldStatus]?) -> Attempt {
+    /// - Parameter told: what ca-core said when it was asked; empty where it was not.
+    private func answer(_ question: WaitingRequest.Question, _ first: Moment, told: [OCSPSerial: ToldStatus]) -> Attempt {
+        var moment = first
+        for _ in 0..<Self.mostAttempts {
+            let usable = moment.usable(told)
+            let attempt = answerOnce(question, moment, told: usable)
+            // The process may have stood still since the moment: then statuses may have changed that nobody could hear of.
+            if case .ask = attempt { return attempt }
+            if moment.holds(at: shared.clock.monotonic(), usable) { return attempt }
+            moment = Moment(shared)
+            guard moment.view.authorityNumber == first.view.authorityNumber else { break }
+        }
+        return .answer(Self.tryLater)
+    }
+
+    private func answerOnce(_ question: WaitingRequest.Question, _ moment: Moment, told: [OCSPSerial: ToldStatus]) -> Attempt {
         do throws(ResponderError) {
             switch question {
-            case .plain(let plain): return try answer(plain, moment, told: told?[plain.serial])
-            case .parsed(let parsed): return try answer(parsed, moment, told: told ?? [:])
+            case .plain(let plain): return try answer(plain, moment, told: told[plain.serial])
+            case .parsed(let parsed): return try answer(parsed, moment, told: told)
             }
         } catch {
             shared.facts.withLock { $0.signingFailure = (error.message, moment.now) }
@@ -367,7 +416,9 @@ package final class Responder: OCSPAnswering {
             let chance = part.serial.map { UInt64(bitPattern: Int64($0.hashValue)) } ?? 0
             guard let times = moment.times(known.status, known: known.since, signer, chance: chance) else { return Self.tryLater }
             singles.append(
-                OCSPSingleResponse(certID: part.certID, status: known.status, thisUpdate: times.thisUpdate, nextUpdate: times.nextUpdate))
+                OCSPSingleResponse(
+                    certID: part.certID, status: known.status.said(at: times.thisUpdate), thisUpdate: times.thisUpdate,
+                    nextUpdate: times.nextUpdate))
             end = min(end, times.nextUpdate)
         }
         let (der, tag) = try signer.sign(singles, producedAt: moment.now, nonce: parsed.nonce)
@@ -415,7 +466,7 @@ package final class Responder: OCSPAnswering {
 
     private func mayServe(_ status: OCSPCertStatus, _ moment: Moment) -> Bool {
         switch status {
-        case .good: moment.contact.isWithinGrace(at: moment.monotonic, grace: moment.view.policy.offlineGrace)
+        case .good: moment.isWithinGrace(at: moment.monotonic)
         case .revoked: true
         case .unknown: false
         }
@@ -427,7 +478,8 @@ package final class Responder: OCSPAnswering {
     private func wait(_ request: WaitingRequest) -> OCSPAnswer? {
         let count = request.serials.count
         let before = shared.waiting.wrappingAdd(count, ordering: .relaxed).oldValue
-        if before <= ResponderShared.mostWaiting - count, shared.lookups.post(request) == .accepted {
+        let most = count == 1 ? ResponderShared.mostWaiting : ResponderShared.mostWaitingOfSeveral
+        if before <= most - count, shared.lookups.post(request) == .accepted {
             shared.counters.lookups.add(UInt64(count))
             return nil
         }
@@ -437,23 +489,35 @@ package final class Responder: OCSPAnswering {
     }
 
     /// Ends the wait of a request; to be called on its own loop.
-    /// - Parameter told: nil where ca-core did not answer in time.
-    func finish(_ request: WaitingRequest, told: [OCSPSerial: ToldStatus]?) {
+    func finish(_ request: WaitingRequest, _ outcome: LookupOutcome) {
         let moment = Moment(shared)
         // What was asked about another CA is not answered in the name of this one.
         guard moment.view.authorityNumber == request.authorityNumber else { return request.deliver(Self.tryLater) }
-        switch told == nil ? answerFromKept(request.question, moment) : answer(request.question, moment, told: told) {
+        let attempt =
+            switch outcome {
+            case .told(let told): answer(request.question, moment, told: told)
+            case .refused: Attempt.answer(Self.tryLater)
+            case .unanswered(let time): answerUnanswered(request, moment, at: time)
+            }
+        switch attempt {
         case .answer(let answer): request.deliver(answer)
         case .ask(let serials):
             guard request.attempts + 1 < Self.mostAttempts else { return request.deliver(Self.tryLater) }
             var again = request
             again.serials = serials
             again.attempts += 1
+            again.isDoubt = moment.liveness != .live
             if let refusal = wait(again) { again.deliver(refusal) }
         }
     }
 
-    /// ca-core was asked and did not answer: as while it is away.
+    /// ca-core was asked and did not answer: as while it is away, unless that is no news any more.
+    private func answerUnanswered(_ request: WaitingRequest, _ moment: Moment, at time: MonotonicTime) -> Attempt {
+        let attempt = answerFromKept(request.question, moment)
+        guard time.nanoseconds(until: shared.clock.monotonic()) < CoreContact.heartbeatLimit else { return .ask(request.serials) }
+        return attempt
+    }
+
     private func answerFromKept(_ question: WaitingRequest.Question, _ moment: Moment) -> Attempt {
         do throws(ResponderError) {
             switch question {

@@ -15,6 +15,8 @@ final class ResponderCounters: Sendable {
     /// Messages to ca-core with serial numbers.
     let statusMessages = Counter()
     let statusEvents = Counter()
+    /// How often the core's thread found that the process had stood still.
+    let standstills = Counter()
     let certifications = Counter()
     let certificationsRefused = Counter()
     /// From the arrival of a request to ca-core's answer, in nanoseconds.

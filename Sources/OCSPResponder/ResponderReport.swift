@@ -202,7 +202,8 @@ extension Responder {
             ("signatures", counters.signatures.value),
             ("lookups", counters.lookups.value), ("lookup_messages", counters.statusMessages.value),
             ("lookups_unanswered", counters.lookupsUnanswered.value), ("lookups_refused", counters.lookupsRefused.value),
-            ("status_events", counters.statusEvents.value), ("certifications", counters.certifications.value),
+            ("status_events", counters.statusEvents.value), ("standstills", counters.standstills.value),
+            ("certifications", counters.certifications.value),
             ("certifications_failed", counters.certificationsRefused.value),
         ]
         return .object(counts.map { .init($0.0, .integer($0.1)) })

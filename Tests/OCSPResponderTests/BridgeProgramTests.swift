@@ -134,6 +134,44 @@ struct BridgeProgramTests {
         #expect(program.errors.contains("ca-core was started again"))
     }
 
+    @Test("stopped with a question in flight, it does not say afterwards what it was told before")
+    func stopped() throws {
+        let core = try core()
+        defer { core.stop() }
+        let program = try program()
+        defer { program.end() }
+        try waitUntilHealthy()
+        let request = try OCSPRequest(certIDs: [OCSPCertID(form: .sha1, issuer: ca.issuer, serialNumber: [1])]).serialized
+        let client = try HTTPTestClient(socket)
+        try client.send(HTTPTestClient.post(request.count), request)
+        #expect(try OCSPResponse(der: client.response().body).basic?.responses.first?.status == .good)
+        #expect(try core.questions.next() == ["1"])
+        // Without heartbeats it begins to ask, and gets no answer yet.
+        core.world.withLock { ($0.beatsByItself, $0.holdsStatuses) = (false, true) }
+        repeat { try client.send(HTTPTestClient.post(request.count), request) } while try !asks(core, client)
+        try program.pause()
+        // It is told `good`, and only then the certificate is revoked.
+        try core.release()
+        core.set("1", "revoked", time: 1_700_000_000, reason: "keyCompromise")
+        core.world.withLock { $0.beatsByItself = true }
+        // Longer than a core may be silent.
+        usleep(700_000)
+        program.resume()
+        #expect(
+            try OCSPResponse(der: client.response().body).basic?.responses.first?.status
+                == .revoked(at: 1_700_000_000, reason: .keyCompromise))
+        program.terminate()
+        #expect(try program.wait() == 0)
+    }
+
+    /// Whether the last request went to the core; else its answer, from what is kept, is read.
+    private func asks(_ core: TestCore, _ client: HTTPTestClient) throws -> Bool {
+        var questions: [[String]] = []
+        if core.questions.take(upTo: 1, into: &questions, within: 200_000_000), questions == [["1"]] { return true }
+        #expect(try client.response().status == 200)
+        return false
+    }
+
     @Test("options that make no sense are refused in words")
     func options() throws {
         let mode = try program(["--socket-mode", "rw"])
@@ -163,6 +201,24 @@ private final class Program {
     }
 
     func terminate() { process.terminate() }
+
+    /// Stops it as SIGSTOP does; returns when it stands still.
+    func pause() throws {
+        kill(process.processIdentifier, SIGSTOP)
+        let patience = Date(timeIntervalSinceNow: 20)
+        while try state() != "T" {
+            guard Date() < patience else { throw TestFailure("it does not stop") }
+            usleep(1_000)
+        }
+    }
+
+    func resume() { kill(process.processIdentifier, SIGCONT) }
+
+    /// The letter of proc(5): it follows the name, which ends with the last parenthesis.
+    private func state() throws -> Character? {
+        let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
+        return text[(text.lastIndex(of: ")") ?? text.startIndex)...].dropFirst(2).first
+    }
 
     /// Ends it if a test did not.
     func end() {

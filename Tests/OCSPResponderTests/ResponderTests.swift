@@ -68,7 +68,7 @@ struct ResponderTests {
         let others = try (0..<20).map { _ in try bridge.begin(one) }
         let another = try bridge.begin(OCSPRequest(certIDs: [bridge.id(2, .sha256)]).serialized)
         #expect(try bridge.core.questions.next() == ["2"])
-        bridge.core.release()
+        try bridge.core.release()
         for answers in [first] + others { #expect(try bridge.status(answers.next()) == .good) }
         #expect(try bridge.status(another.next()) == .good)
         #expect(bridge.core.questions.count == 0)
@@ -172,6 +172,42 @@ struct ResponderTests {
         #expect(bridge.core.questions.count == 0)
     }
 
+    @Test("a hold is released of which only another CRL knew: unknown, and nothing else is dropped")
+    func forgotten() throws {
+        let bridge = try TestBridge { $0.statuses["5"] = ("revoked", 5, "certificateHold") }
+        #expect(try bridge.ask(5).kind == .revoked)
+        #expect(try bridge.ask(1).kind == .good)
+        bridge.core.set("5", "unknown")
+        try bridge.settleCounter("status_events", 1)
+        #expect(try bridge.ask(5).kind == .unknown)
+        #expect(try bridge.ask(1).wasCached)
+        #expect(bridge.report.at("cache", "dropped")?.integerValue == 0)
+    }
+
+    @Test("a status read before a hold was released that is unknown now is not told any more")
+    func forgottenMeanwhile() throws {
+        let bridge = try TestBridge {
+            $0.statuses["5"] = ("revoked", 5, "certificateHold")
+            $0.readAt = 10
+            $0.holdsStatuses = true
+        }
+        let answers = try bridge.begin(OCSPRequest(certIDs: [bridge.id(5)]).serialized)
+        #expect(try bridge.core.questions.next() == ["5"])
+        bridge.core.say("5", "unknown", sequence: 11)
+        try bridge.settleCounter("status_events", 1)
+        try bridge.core.release()
+        #expect(try answers.next().kind == .unknown)
+    }
+
+    @Test("a revocation of the future, by a clock that was ahead, is said to be of the answer's own time")
+    func revokedInTheFuture() throws {
+        let bridge = try TestBridge { $0.statuses["5"] = ("revoked", $0.now() + 3_600, "keyCompromise") }
+        let now = OCSPCertStatus.revoked(at: bridge.clock.unix, reason: .keyCompromise)
+        for _ in 0..<2 { #expect(try bridge.status(bridge.ask(5)) == now) }
+        #expect(bridge.counter("cache_hits") == 1)
+        #expect(try bridge.status(bridge.ask(5, nonce: [1])) == now)
+    }
+
     @Test("a status read before an event of its serial number gives way to the event")
     func lateAnswer() throws {
         let bridge = try TestBridge { $0.holdsStatuses = true }
@@ -184,7 +220,7 @@ struct ResponderTests {
         }
         bridge.core.say("1", "revoked", time: 77, reason: "superseded", sequence: 11)
         try bridge.settleCounter("status_events", 1)
-        bridge.core.release()
+        try bridge.core.release()
         #expect(try bridge.status(answers.next()) == .revoked(at: 77, reason: .superseded))
         #expect(try bridge.status(bridge.ask(1)) == .revoked(at: 77, reason: .superseded))
     }
@@ -275,24 +311,34 @@ struct ResponderTests {
         try bridge.settle("it is live") { $0.at("core", "state") == "live" }
     }
 
-    @Test("no more than 20,000 serial numbers wait for ca-core; who asks for another is told to try later, and only then")
+    @Test("20,000 serial numbers wait for ca-core at most, and 16,000 of requests for several; beyond that it is tryLater, and only then")
     func tooMany() throws {
         let bridge = try TestBridge { $0.holdsStatuses = true }
         let issuer = try bridge.ca.issuer
-        let waiting = try (0..<400).map { request in
+        let waiting = try (0..<320).map { request in
             let ids = (0..<50).map { number in
                 OCSPCertID(
                     form: .sha1, issuer: issuer, serialNumber: [1, UInt8(request >> 8), UInt8(truncatingIfNeeded: request), UInt8(number)])
             }
             return try bridge.begin(OCSPRequest(certIDs: ids).serialized)
         }
-        #expect(try bridge.ask(1).kind == .tryLater)
+        let several = try OCSPRequest(certIDs: [bridge.id(1), bridge.id(2)]).serialized
+        #expect(try bridge.ask(several).kind == .tryLater)
         #expect(bridge.counter("lookups_refused") == 1)
-        bridge.core.release()
+        let one = try OCSPRequest(certIDs: [bridge.id(1)]).serialized
+        let singles = try Mailbox<OCSPAnswer>()
+        for _ in 0..<4_000 {
+            let answer = one.withUnsafeBytes { bytes in bridge.responder.answer(bytes, on: 0) { singles.post($0) } }
+            #expect(answer == nil)
+        }
+        #expect(try bridge.ask(1).kind == .tryLater)
+        #expect(bridge.counter("lookups_refused") == 2)
+        try bridge.core.release()
         for answers in waiting { #expect(try answers.next().kind == .several) }
-        #expect(try bridge.ask(1).kind == .good)
+        for _ in 0..<4_000 { #expect(try singles.next().kind == .good) }
+        #expect(try bridge.ask(several).kind == .several)
         // A thousand in one message at most.
-        for _ in 0..<20 { #expect(try (1...1_000).contains(bridge.core.questions.next().count)) }
+        for _ in 0..<17 { #expect(try (1...1_000).contains(bridge.core.questions.next().count)) }
     }
 
     @Test("a core that is there and does not answer: kept answers do after half a second, and then at once")
@@ -361,6 +407,19 @@ struct ResponderTests {
         #expect(try bridge.ask(1).kind == .revoked)
         #expect(bridge.report.at("cache", "dropped")?.integerValue == 1)
         #expect(bridge.lines().contains { $0.hasPrefix("warning: ca-core is gone") })
+    }
+
+    @Test("a core that is there and refuses to tell statuses: tryLater, also where an answer is kept")
+    func refusalIsNoAbsence() throws {
+        let bridge = try TestBridge()
+        #expect(try bridge.ask(1).kind == .good)
+        bridge.core.world.withLock { $0.refusesStatuses = "Busy: too much at once" }
+        bridge.clock.advance(milliseconds: 75)
+        #expect(try bridge.ask(1).kind == .tryLater)
+        let both = try OCSPRequest(certIDs: [bridge.id(1), bridge.id(4)]).serialized
+        #expect(try bridge.ask(both).kind == .tryLater)
+        bridge.core.world.withLock { $0.refusesStatuses = nil }
+        #expect(try bridge.ask(1).kind == .good)
     }
 
     @Test("a core that refuses to tell statuses is not waited for")
@@ -472,6 +531,65 @@ struct ResponderTests {
         #expect(try bridge.read(answer, by: new).responses[0].status == .good)
         #expect(bridge.report.at("cache", "dropped")?.integerValue == 1)
         #expect(bridge.responder.document(.authorityCertificate)?.der == new.der)
+    }
+
+    @Test("a signer whose certificate is revoked answers nothing more, and another one takes its place at once")
+    func revokedSigner() throws {
+        let bridge = try TestBridge()
+        let first = try bridge.read(bridge.ask(1)).certificates
+        let serial = try #require(bridge.report["signers"]?.arrayValue?.first?["serial"]?.stringValue)
+        bridge.core.set(serial, "revoked", time: bridge.clock.unix, reason: "keyCompromise")
+        try bridge.settleCounter("certifications", 2)
+        let signers = bridge.report["signers"]?.arrayValue ?? []
+        #expect(signers.count == 1 && signers.first?["serial"]?.stringValue != serial)
+        #expect(try bridge.read(bridge.ask(1)).certificates != first)
+    }
+
+    @Test("where its revocation may have been missed, ca-core is asked for the signer's own certificate")
+    func signerRevokedUnheard() throws {
+        let bridge = try TestBridge()
+        #expect(try bridge.ask(1).kind == .good)
+        let serial = try #require(bridge.report["signers"]?.arrayValue?.first?["serial"]?.stringValue)
+        bridge.core.change(serial, "revoked", time: bridge.clock.unix, reason: "keyCompromise")
+        try bridge.beat()
+        try bridge.settleCounter("certifications", 2)
+        #expect(bridge.report["signers"]?.arrayValue?.count == 1)
+        #expect(bridge.report["signers"]?.arrayValue?.first?["serial"]?.stringValue != serial)
+    }
+
+    @Test("a certificate whose answer does not come is waited for while there is another: a third would revoke the one in use")
+    func lostCertificate() throws {
+        let bridge = try TestBridge(toleratedDelay: 1 << 40)
+        _ = try bridge.core.certificationRequests.next()
+        bridge.core.world.withLock { $0.holdsCertificates = true }
+        bridge.clock.advance(milliseconds: 24 * 3_600_000)
+        _ = try bridge.core.certificationRequests.next()
+        for _ in 0..<3 {
+            bridge.clock.advance(milliseconds: 31_000)
+            let messages = bridge.counter("lookup_messages")
+            try bridge.beat()
+            // A question that goes out shows that the thread has passed.
+            bridge.clock.advance(milliseconds: 75)
+            #expect(try bridge.ask(9).kind == .unknown)
+            #expect(bridge.counter("lookup_messages") > messages)
+        }
+        #expect(bridge.core.certificationRequests.count == 0)
+        #expect(bridge.responder.complaints.contains { $0.contains("did not answer in time") }, "\(bridge.responder.complaints)")
+        try bridge.core.release()
+        try bridge.settleCounter("certifications", 2)
+        #expect(bridge.report["signers"]?.arrayValue?.count == 2)
+        #expect(!bridge.responder.complaints.contains { $0.contains("did not answer in time") })
+    }
+
+    @Test("where there is none left to sign with, another is asked for")
+    func lostFirstCertificate() throws {
+        let bridge = try TestBridge(heard: false, toleratedDelay: 1 << 40) { $0.holdsCertificates = true }
+        _ = try bridge.core.certificationRequests.next()
+        bridge.core.world.withLock { $0.holdsCertificates = false }
+        bridge.clock.advance(milliseconds: 4_000)
+        try bridge.settle("it gave up") { ($0.at("counters", "certifications_failed")?.integerValue ?? 0) == 1 }
+        bridge.clock.advance(milliseconds: 30_000)
+        try bridge.settleCounter("certifications", 1)
     }
 
     // MARK: Files

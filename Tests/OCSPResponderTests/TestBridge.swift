@@ -11,8 +11,23 @@ import X509
 /// A clock that stands still until a test turns it.
 final class TestClock: Sendable {
     private let state: Mutex<(monotonic: UInt64, unix: Int64)>
+    private let pause = Mutex<(thread: UInt, milliseconds: Int)?>(nil)
 
     init(unix: Int64 = Int64(Date().timeIntervalSince1970)) { state = Mutex((1_000_000_000_000, unix)) }
+
+    /// So much time passes right after this thread has looked at the clock the next time.
+    func pauseAfterNextLook(milliseconds: Int) { pause.withLock { $0 = (UInt(pthread_self()), milliseconds) } }
+
+    private func look() -> MonotonicTime {
+        let now = MonotonicTime(nanoseconds: state.withLock { $0.monotonic })
+        let milliseconds = pause.withLock { pause -> Int in
+            guard let wanted = pause, wanted.thread == UInt(pthread_self()) else { return 0 }
+            pause = nil
+            return wanted.milliseconds
+        }
+        advance(milliseconds: milliseconds)
+        return now
+    }
 
     var unix: Int64 { state.withLock { $0.unix } }
 
@@ -29,7 +44,7 @@ final class TestClock: Sendable {
 
     var clock: ResponderClock {
         ResponderClock(
-            monotonic: { [self] in MonotonicTime(nanoseconds: state.withLock { $0.monotonic }) },
+            monotonic: { [self] in look() },
             unixTime: { [self] in state.withLock { $0.unix } })
     }
 }
@@ -46,8 +61,14 @@ final class TestBridge {
     private(set) var log: [String] = []
     private var answers: [Mailbox<OCSPAnswer>] = []
 
+    /// Turning the clock by less than that is no standstill; milliseconds.
+    static let toleratedDelay = 600
+
     /// - Parameter change: the core's world at its start.
-    init(cacheBytes: Int = 1 << 20, heard: Bool = true, _ change: (inout TestCore.World) -> Void = { _ in }) throws {
+    init(
+        cacheBytes: Int = 1 << 20, heard: Bool = true, toleratedDelay: Int = TestBridge.toleratedDelay,
+        _ change: (inout TestCore.World) -> Void = { _ in }
+    ) throws {
         directory = try TemporaryDirectory()
         ca = try TestCA(now: clock.unix)
         var world = TestCore.World(ca: ca, now: { [clock] in clock.unix })
@@ -57,7 +78,9 @@ final class TestBridge {
         change(&world)
         core = try TestCore(directory.path, world)
         responder = try Responder(cacheBytes: cacheBytes, clock: clock.clock)
-        thread = try CoreThread(CoreLoopOptions(runDirectory: directory.path, program: "ca-ocsp-bridge 0.1.0"), responder: responder)
+        var options = CoreLoopOptions(runDirectory: directory.path, program: "ca-ocsp-bridge 0.1.0")
+        options.toleratedDelay = toleratedDelay
+        thread = try CoreThread(options, responder: responder)
         loop = try Mailbox()
         loopThread = try OwnedThread(name: "loop") { [loop] in
             var work: [@Sendable () -> Void] = []

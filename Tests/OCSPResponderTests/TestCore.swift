@@ -125,6 +125,12 @@ final class TestCore: Sendable {
         var beatsByItself = false
         var flaws: TestCA.Flaws = []
         var certifies = true
+        /// Certificates are issued and their answers kept back until `release`.
+        var holdsCertificates = false
+        /// A line that `statuses` is refused with.
+        var refusesStatuses: String?
+        /// The serial numbers of the certificates that it gave to responders.
+        var signers: [String] = []
         var hours: Int64 = 48
         var crl: (number: String, der: [UInt8], thisUpdate: Int64, nextUpdate: Int64)?
         /// What it gives in place of the CRL it names.
@@ -138,12 +144,13 @@ final class TestCore: Sendable {
 
     private enum Command: Sendable {
         case publish([UInt8])
-        case release
+        case release(Mailbox<Void>)
         case stop
     }
 
-    /// The serial numbers of each `statuses` message.
+    /// The serial numbers of each `statuses` message, but for those that ask for the responder's own certificates.
     let questions: Mailbox<[String]>
+    let signerQuestions: Mailbox<[String]>
     /// Every `responder_certificate` request.
     let certificationRequests: Mailbox<[UInt8]>
     let subscriptions: Mailbox<[UInt8]>
@@ -154,6 +161,7 @@ final class TestCore: Sendable {
 
     init(_ directory: String, _ world: World, instance: String = "first") throws {
         questions = try Mailbox()
+        signerQuestions = try Mailbox()
         certificationRequests = try Mailbox()
         subscriptions = try Mailbox()
         commands = try Mailbox()
@@ -175,10 +183,12 @@ final class TestCore: Sendable {
         thread.withLock { $0 }?.join()
     }
 
-    /// Answers every question that is held.
-    func release() {
-        world.withLock { $0.holdsStatuses = false }
-        commands.post(.release)
+    /// Answers every question that is held, before it returns.
+    func release() throws {
+        world.withLock { ($0.holdsStatuses, $0.holdsCertificates) = (false, false) }
+        let done = try Mailbox<Void>()
+        commands.post(.release(done))
+        try done.next()
     }
 
     func publish(_ text: String) { commands.post(.publish(Array(text.utf8))) }
@@ -236,15 +246,16 @@ final class TestCore: Sendable {
         while true {
             let beats = world.withLock { $0.beatsByItself && !$0.isSilent }
             _ = try poll.wait(milliseconds: commands.mayPoll() ? (beats ? 25 : -1) : 0)
-            if beats { beat() }
+            if beats { beat(monotonic: .now) }
             var waiting: [Command] = []
             commands.takeAll(into: &waiting)
             for command in waiting {
                 switch command {
                 case .publish(let frame): _ = try events.sendNow(frame)
-                case .release:
+                case .release(let done):
                     for parts in held { try answer(parts, on: socket) }
                     held = []
+                    done.post(())
                 case .stop: return
                 }
             }
@@ -252,11 +263,22 @@ final class TestCore: Sendable {
             while let message = try socket.receiveNow(ZMQReceiveLimits(parts: 4, bytes: 8 << 20)) {
                 let request = try Request(frame: message.parts[2])
                 if request.task == "statuses" {
-                    questions.post(request.parameters["serials"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+                    let serials = request.parameters["serials"]?.arrayValue?.compactMap(\.stringValue) ?? []
+                    if let first = serials.first, world.withLock({ $0.signers.contains(first) }) {
+                        signerQuestions.post(serials)
+                        try answer(message.parts, on: socket)
+                        continue
+                    }
+                    questions.post(serials)
                     if world.withLock({ $0.holdsStatuses }) {
                         held.append(message.parts)
                         continue
                     }
+                }
+                if request.task == "responder_certificate", world.withLock({ $0.holdsCertificates }) {
+                    certificationRequests.post([])
+                    held.append(message.parts)
+                    continue
                 }
                 try answer(message.parts, on: socket)
             }
@@ -277,6 +299,7 @@ final class TestCore: Sendable {
         switch request.task {
         case "hello": return ["protocol": .integer(1), "program": "ca-core 0.1.0", "instance": .string(instance)]
         case "statuses":
+            if let line = world.refusesStatuses { throw Refusal(.busy, line) }
             let serials = request.parameters["serials"]?.arrayValue ?? []
             return ["sequence": .integer(world.readAt ?? world.sequence), "statuses": .array(serials.map { Self.status($0, world) })]
         case "responder_certificate":
@@ -284,6 +307,14 @@ final class TestCore: Sendable {
             certificationRequests.post(csr)
             guard world.certifies, let der = try? world.ca.responder(csr, now: world.now(), hours: world.hours, world.flaws) else {
                 throw Refusal(.busy, "Busy: no certificates today")
+            }
+            if let certificate = try? Certificate(derEncoded: der),
+                let serial = OCSPSerial(magnitude: certificate.serialNumber.bytes)?.decimal
+            {
+                self.world.withLock {
+                    $0.signers.append(serial)
+                    $0.statuses[serial] = ("good", 0, "")
+                }
             }
             return ["certificate": Self.base64(der), "ca": Self.base64(world.ca.der), "not_after": .integer(0)]
         case "publication":

@@ -30,6 +30,8 @@ package struct CoreLoopOptions: Sendable {
     /// Milliseconds.
     package var publicationInterval = 5_000
     package var reconnectInterval = 20
+    /// A pass that comes later than it should by more than that shows that the process stood still.
+    package var toleratedDelay = 50
 
     package init(runDirectory: String, program: String) {
         self.runDirectory = runDirectory
@@ -44,6 +46,8 @@ final class CoreLoop {
         case statuses([Lookup])
         case publication
         case certificate(ResponderKey)
+        /// The statuses of the signers' own certificates.
+        case signers([OCSPSerial])
         case listPiece(number: String, offset: Int)
     }
 
@@ -72,9 +76,15 @@ final class CoreLoop {
     private var recentEvents = RingQueue<(serial: OCSPSerial, sequence: Int64, heard: MonotonicTime)>()
     private var recentStatuses: [OCSPSerial: (sequence: Int64, status: OCSPCertStatus)] = [:]
     /// What event loops get at the end of the pass.
-    private var deliveries: [[(WaitingRequest, [OCSPSerial: ToldStatus]?)]]
+    private var deliveries: [[(WaitingRequest, LookupOutcome)]]
+    /// When the thread looked at the clock last, between two passes or before one.
+    private var lookedAt: MonotonicTime
+    /// It stood still before this pass.
+    private var stoodStill = false
 
     private var keeper: SignerKeeper
+    /// When to ask whether the signers' own certificates are revoked; nil while that is known.
+    private var signersDue: MonotonicTime?
     private var list = ListKeeper()
     private var publicationDue = MonotonicTime(nanoseconds: 0)
     /// Heartbeats alone do not make it ask again before that.
@@ -105,6 +115,7 @@ final class CoreLoop {
         self.events = events
         self.control = control
         self.beat = beat
+        lookedAt = responder.shared.clock.monotonic()
         deliveries = Array(repeating: [], count: hops.count)
         keeper = SignerKeeper()
         var poll = ZMQPollSet()
@@ -139,29 +150,42 @@ final class CoreLoop {
     func run() throws(ResponderError) -> String {
         do throws(ZeroMQError) {
             while true {
-                try waitForSomething()
+                let wait = try waitForSomething()
                 beat.passing()
-                if let reason = try pass(at: shared.clock.monotonic()) { return reason }
+                if let reason = try pass(at: look(after: wait)) { return reason }
             }
         } catch {
             throw ResponderError(.system, error.message)
         }
     }
 
-    private func waitForSomething() throws(ZeroMQError) {
+    /// Looks at the clock, and whether it is later than it should be.
+    /// - Parameter milliseconds: what was waited at most since the last look.
+    private func look(after milliseconds: Int) -> MonotonicTime {
         let now = shared.clock.monotonic()
+        if now > lookedAt.advanced(byMilliseconds: milliseconds).advanced(byMilliseconds: options.toleratedDelay) { stoodStill = true }
+        lookedAt = now
+        return now
+    }
+
+    /// - Returns: the milliseconds that it waited at most.
+    private func waitForSomething() throws(ZeroMQError) -> Int {
+        let now = look(after: 0)
         var wait = Self.longestWait
         // What can only be done with the core there is no reason to wake up without it.
         let mayAsk = core.state == .ready
         let moments = [
             lookups.nextDeadline, core.nextAction, oldestStatusesAsked, mayAsk ? publicationDue : nil, mayAsk ? keeper.nextAttempt : nil,
+            mayAsk ? signersDue : nil,
         ]
         for case let moment? in moments { wait = min(wait, max(1, now.milliseconds(until: moment))) }
         poll.wait(at: coreIndex, for: core.wantsToSend(requestsWait: lookups.hasUnsent) ? [.readable, .writable] : .readable)
         if !control.mayPoll() { wait = 0 }
         if !shared.lookups.mayPoll() { wait = 0 }
+        if stoodStill { wait = 0 }
         beat.idle()
         _ = try poll.wait(milliseconds: wait)
+        return wait
     }
 
     private func pass(at now: MonotonicTime) throws(ZeroMQError) -> String? {
@@ -171,12 +195,13 @@ final class CoreLoop {
         try noticeConnections()
         try readEvents()
         try readCore(at: now)
+        askAgainAfterStandstill(at: now)
         takeLookups()
         try core.greetIfDue(at: now, nextID: nextID)
         try askForWhatIsDue(at: now)
-        try sendLookups(at: now)
+        try sendLookups()
         noticeSilence(at: now)
-        hand(lookups.expire(at: now, allInDoubt: !contact.answers), told: false)
+        hand(lookups.expire(at: now, allInDoubt: !contact.answers), .unanswered)
         report(at: now)
         deliver()
         return nil
@@ -199,6 +224,7 @@ final class CoreLoop {
         }
         asked.removeAll()
         keeper.lost()
+        doubtSigners()
         list.lost()
         log(.warning, "ca-core is gone; what is kept is served within its limits")
     }
@@ -214,6 +240,24 @@ final class CoreLoop {
             $0.refusal = nil
         }
         log(.info, "\(core.coreProgram) answers\(core.instance.map { ", instance \($0)" } ?? "")")
+    }
+
+    /// While the process stood still, the core cannot be blamed for what was not heard, and what it said before may be the truth no more.
+    private func askAgainAfterStandstill(at now: MonotonicTime) {
+        guard stoodStill else { return }
+        stoodStill = false
+        lookups.stoodStill(until: now)
+        for (id, question) in asked.sorted(by: { $0.key < $1.key }) {
+            if case .statuses(let unanswered) = question.what {
+                lookups.askAgain(unanswered)
+                asked[id] = nil
+            } else {
+                asked[id]?.at = now
+            }
+        }
+        if core.state == .ready, !contact.answers { publishContact { $0.answers = true } }
+        shared.counters.standstills.add()
+        log(.debug, "this program stood still for a while; what ca-core was asked is asked again")
     }
 
     /// A core that was asked and says nothing at all is taken for away until it is heard.
@@ -238,6 +282,7 @@ final class CoreLoop {
     // MARK: Events
 
     private func readEvents() throws(ZeroMQError) {
+        let heardBefore = hearing.since != nil
         var heartbeat: (MonotonicTime, Int64)?
         for _ in 0..<Self.eventsPerTurn {
             guard let message = try subscription.receiveNow(ZMQReceiveLimits(parts: 1, bytes: 64 << 10)) else { break }
@@ -251,7 +296,7 @@ final class CoreLoop {
                 let now = shared.clock.monotonic()
                 let sent = sentAt.map { min(MonotonicTime(nanoseconds: $0), now) } ?? now
                 consider(hearing.heartbeat(instance: instance, sequence: sequence, at: sent))
-                heartbeat = (sent, shared.clock.unixTime())
+                heartbeat = (sent, shared.clock.unixTime() - Int64(clamping: sent.nanoseconds(until: now) / 1_000_000_000))
                 if let crlNumber, list.isNews(crlNumber) { publicationDue = min(publicationDue, publicationPause) }
             case .status(let instance, let sequence, let serial, let status):
                 apply(serial, status, hearing.event(instance: instance, sequence: sequence), sequence)
@@ -261,6 +306,7 @@ final class CoreLoop {
             }
         }
         // Only now, when the events that came with it are taken in.
+        if !heardBefore, hearing.since != nil { doubtSigners() }
         guard let (sent, time) = heartbeat, hearing.since != nil else { return }
         heardSomething(at: shared.clock.monotonic())
         publishContact {
@@ -277,11 +323,13 @@ final class CoreLoop {
         shared.cache.changed(serial, to: status, sequence: sequence)
         recentStatuses[serial] = (sequence, status)
         recentEvents.append((serial, sequence, shared.clock.monotonic()))
+        if case .revoked = status { retireSigner(serial) }
     }
 
     private func consider(_ consequence: CoreHearing.Consequence) {
         guard case .drop(let reason) = consequence else { return }
         shared.cache.dropEverything()
+        doubtSigners()
         log(.warning, "everything kept is dropped: \(reason)")
     }
 
@@ -305,9 +353,9 @@ final class CoreLoop {
             case .hello: greeted()
             case .answer(let id, let payload):
                 guard let question = asked.removeValue(forKey: id) else { continue }
-                answered(question.what, payload, at: now)
+                answered(question.what, askedAt: question.at, payload, at: now)
             case .refused(let id):
-                if case .statuses(let refused)? = asked.removeValue(forKey: id)?.what { giveUp(refused) }
+                if case .statuses(let refused)? = asked.removeValue(forKey: id)?.what { giveUp(refused, .refused) }
                 reportRefusal()
             case .malformed(let what):
                 log(.warning, "a message of ca-core is not understood: \(what)")
@@ -325,10 +373,11 @@ final class CoreLoop {
         log(.error, "ca-core does not serve this program: \(line)")
     }
 
-    private func answered(_ question: Asked, _ payload: [UInt8], at now: MonotonicTime) {
+    private func answered(_ question: Asked, askedAt: MonotonicTime, _ payload: [UInt8], at now: MonotonicTime) {
         do throws(Refusal) {
             switch question {
-            case .statuses(let lookups): told(lookups, try StatusesAnswer(payload), at: now)
+            case .statuses(let lookups): told(lookups, try StatusesAnswer(payload), askedAt: askedAt)
+            case .signers(let serials): signersTold(serials, try StatusesAnswer(payload))
             case .publication: published(try PublicationAnswer(payload), at: now)
             case .certificate(let key): certified(key, try CertificateAnswer(payload), at: now)
             case .listPiece(let number, let offset): listPiece(try ListPiece(payload), number, offset)
@@ -341,12 +390,13 @@ final class CoreLoop {
     private func refused(_ question: Asked, _ line: String, at now: MonotonicTime) {
         switch question {
         case .statuses(let lookups):
-            giveUp(lookups)
+            giveUp(lookups, .refused)
             log(.warning, "ca-core does not tell statuses: \(line)")
         case .publication:
             publicationDue = now.advanced(byMilliseconds: 1_000)
             complain(\.publicationFailure, "ca-core does not tell what it publishes: \(line)")
         case .certificate: certificationFailed(line, at: now)
+        case .signers: signersDue = now.advanced(byMilliseconds: 1_000)
         case .listPiece:
             // Another list has taken its place.
             list.lost()
@@ -363,7 +413,8 @@ final class CoreLoop {
         for request in requests { lookups.add(request) }
     }
 
-    private func sendLookups(at now: MonotonicTime) throws(ZeroMQError) {
+    private func sendLookups() throws(ZeroMQError) {
+        let now = shared.clock.monotonic()
         while core.state == .ready, lookups.hasUnsent {
             let batch = lookups.takeUnsent(CoreQuestion.mostSerials)
             guard !batch.isEmpty else { return }
@@ -374,51 +425,64 @@ final class CoreLoop {
         }
     }
 
-    private func told(_ asked: [Lookup], _ answer: StatusesAnswer, at now: MonotonicTime) {
+    private func told(_ asked: [Lookup], _ answer: StatusesAnswer, askedAt: MonotonicTime) {
         let mayKeep = hearing.mayKeep(readAt: answer.sequence, by: core.instance)
         for lookup in asked {
             guard let status = answer.statuses[lookup.serial] else {
-                hand(lookups.giveUp(lookup), told: false)
+                hand(lookups.giveUp(lookup), .refused)
                 continue
             }
             let told: ToldStatus
             if let event = recentStatuses[lookup.serial], event.sequence > answer.sequence {
                 // The event is the newer of the two.
                 told = take(
-                    lookup.serial, event.status, event.sequence, mayKeep: hearing.mayKeep(readAt: event.sequence, by: core.instance))
+                    lookup.serial, event.status, event.sequence, askedAt: askedAt,
+                    mayKeep: hearing.mayKeep(readAt: event.sequence, by: core.instance))
             } else if !mayKeep, let since = hearing.since, answer.sequence < since, lookup.repeats < 2 {
                 // Events between its reading and our listening were not heard.
                 lookup.repeats += 1
                 lookups.askAgain([lookup])
                 continue
             } else {
-                told = take(lookup.serial, status, answer.sequence, mayKeep: mayKeep)
+                told = take(lookup.serial, status, answer.sequence, askedAt: askedAt, mayKeep: mayKeep)
             }
-            hand(lookups.tell(lookup, told), told: true)
+            hand(lookups.tell(lookup, told), .told)
         }
     }
 
-    private func take(_ serial: OCSPSerial, _ status: OCSPCertStatus, _ sequence: Int64, mayKeep: Bool) -> ToldStatus {
-        guard mayKeep, status != .unknown else { return ToldStatus(status: status, token: shared.cache.token(for: serial)) }
+    private func take(_ serial: OCSPSerial, _ status: OCSPCertStatus, _ sequence: Int64, askedAt: MonotonicTime, mayKeep: Bool)
+        -> ToldStatus
+    {
+        guard mayKeep, status != .unknown else {
+            return ToldStatus(status: status, token: shared.cache.token(for: serial), askedAt: askedAt, isFollowed: mayKeep)
+        }
         let taken = shared.cache.learn(serial, status, sequence: sequence)
-        return ToldStatus(status: taken.status, token: taken.token)
+        return ToldStatus(status: taken.status, token: taken.token, askedAt: askedAt, isFollowed: true)
     }
 
-    private func giveUp(_ refused: [Lookup]) {
-        for lookup in refused { hand(lookups.giveUp(lookup), told: false) }
+    private func giveUp(_ given: [Lookup], _ end: LookupEnd) {
+        for lookup in given { hand(lookups.giveUp(lookup), end) }
     }
 
-    private func hand(_ waiters: [LookupWaiter], told: Bool) {
+    private enum LookupEnd { case told, refused, unanswered }
+
+    private func hand(_ waiters: [LookupWaiter], _ end: LookupEnd) {
         let now = shared.clock.monotonic()
         for waiter in waiters {
             shared.waiting.wrappingSubtract(waiter.request.serials.count, ordering: .relaxed)
-            if told {
+            if end == .told {
                 shared.counters.lookupTime.record(waiter.request.arrival.nanoseconds(until: now))
             } else {
                 shared.counters.lookupsUnanswered.add()
             }
             guard deliveries.indices.contains(waiter.request.loop) else { continue }
-            deliveries[waiter.request.loop].append((waiter.request, told ? waiter.told : nil))
+            let outcome: LookupOutcome =
+                switch end {
+                case .told: .told(waiter.told)
+                case .refused: .refused
+                case .unanswered: .unanswered(at: now)
+                }
+            deliveries[waiter.request.loop].append((waiter.request, outcome))
         }
     }
 
@@ -429,7 +493,7 @@ final class CoreLoop {
             deliveries[loop].removeAll(keepingCapacity: true)
             let hop = hops[loop]
             hop { [responder] in
-                for (request, told) in batch { responder.finish(request, told: told) }
+                for (request, outcome) in batch { responder.finish(request, outcome) }
             }
         }
     }
@@ -441,9 +505,15 @@ final class CoreLoop {
         // An answer that never came is asked for again.
         for (id, question) in asked where question.at.advanced(byMilliseconds: Self.answerTime) <= now {
             switch question.what {
-            case .statuses(let late): giveUp(late)
+            case .statuses(let late): giveUp(late, .unanswered)
             case .publication: publicationDue = now
-            case .certificate: certificationFailed("ca-core did not answer in time", at: now)
+            case .certificate:
+                // The certificate may have been issued: another one would be the third, and ca-core revokes what is one too many. So it is
+                // waited for until the connection is lost, as long as there is one to sign with.
+                complain(\.certificationFailure, "there is no new signing certificate: ca-core did not answer in time")
+                if shared.view.withLock({ $0 }).signer(at: shared.clock.unixTime()) != nil { continue }
+                certificationFailed("ca-core did not answer in time", at: now)
+            case .signers: signersDue = now
             case .listPiece: list.lost()
             }
             asked[id] = nil
@@ -459,6 +529,36 @@ final class CoreLoop {
             }
         }
         try askForCertificate(at: now)
+        try askForSigners(at: now)
+    }
+
+    // MARK: Revoked signers
+
+    /// Something may have happened to the signers' certificates that was not heard.
+    private func doubtSigners() { signersDue = MonotonicTime(nanoseconds: 0) }
+
+    private func askForSigners(at now: MonotonicTime) throws(ZeroMQError) {
+        guard let due = signersDue, due <= now else { return }
+        let serials = shared.view.withLock { $0 }.signers.compactMap(\.serial)
+        guard !serials.isEmpty else {
+            signersDue = nil
+            return
+        }
+        if try ask(.signers(serials), CoreQuestion.statuses(serials), at: now) { signersDue = nil }
+    }
+
+    private func signersTold(_ serials: [OCSPSerial], _ answer: StatusesAnswer) {
+        for serial in serials { if case .revoked? = answer.statuses[serial] { retireSigner(serial) } }
+    }
+
+    /// Takes a signer whose certificate is revoked out of use, and with it what it signed.
+    private func retireSigner(_ serial: OCSPSerial) {
+        let signers = shared.view.withLock { $0 }.signers
+        guard let index = signers.firstIndex(where: { $0.serial == serial }) else { return }
+        replaceView(signers: signers.filter { $0.serial != serial })
+        // The one before the newest goes without a successor: it has one.
+        if index == 0 { keeper.renewNow() }
+        log(.warning, "the signing certificate \(serial.decimal) is revoked: nothing is answered with it any more")
     }
 
     private func askForCertificate(at now: MonotonicTime) throws(ZeroMQError) {
@@ -494,6 +594,8 @@ final class CoreLoop {
             shared.facts.withLock { $0.certificationFailure = nil }
             // The one before goes on for what it signed already, until its certificate ends.
             replaceView(signers: [signer] + view.signers.prefix(1).filter { $0.isValid(at: time) })
+            // Its revocation may have been heard before it came.
+            doubtSigners()
             shared.counters.certifications.add()
             log(
                 .info,

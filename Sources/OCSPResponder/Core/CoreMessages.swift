@@ -61,6 +61,8 @@ package enum CoreEvent: Sendable, Equatable {
     private static func status(_ message: JSON) -> OCSPCertStatus? {
         switch message["status"]?.stringValue {
         case "good": return .good
+        // Released from a hold of which only a CRL from elsewhere knew.
+        case "unknown": return .unknown
         case "revoked":
             guard let time = message["time"]?.integerValue else { return nil }
             return .revoked(at: time, reason: message["reason"]?.stringValue.flatMap { CRLReason(name: $0) })

@@ -5,14 +5,12 @@ internal import Threads
 /// A request and what it still waits for.
 final class LookupWaiter {
     let request: WaitingRequest
-    let deadline: MonotonicTime
     fileprivate(set) var told: [OCSPSerial: ToldStatus] = [:]
     fileprivate var missing: Int
     fileprivate(set) var isDone = false
 
-    fileprivate init(_ request: WaitingRequest, deadline: MonotonicTime) {
+    fileprivate init(_ request: WaitingRequest) {
         self.request = request
-        self.deadline = deadline
         missing = request.serials.count
     }
 }
@@ -39,16 +37,24 @@ struct Lookups {
     // Each in the order of their deadlines, or nearly: requests come from several event loops.
     private var waiting = RingQueue<LookupWaiter>()
     private var doubting = RingQueue<LookupWaiter>()
+    /// Until then nobody could be heard: patience begins with it at the earliest.
+    private var deafUntil = MonotonicTime(nanoseconds: 0)
 
     var hasUnsent: Bool { !unsent.isEmpty }
 
     var nextDeadline: MonotonicTime? {
-        [waiting.first?.deadline, doubting.first?.deadline].compactMap { $0 }.min()
+        [waiting.first, doubting.first].compactMap { $0.map(deadline) }.min()
     }
 
+    private func deadline(_ waiter: LookupWaiter) -> MonotonicTime {
+        max(waiter.request.arrival, deafUntil).advanced(byMilliseconds: waiter.request.isDoubt ? Self.patienceInDoubt : Self.patience)
+    }
+
+    /// The process stood still until now: every request that waits has its whole patience before it.
+    mutating func stoodStill(until now: MonotonicTime) { deafUntil = now }
+
     mutating func add(_ request: WaitingRequest) {
-        let waiter = LookupWaiter(
-            request, deadline: request.arrival.advanced(byMilliseconds: request.isDoubt ? Self.patienceInDoubt : Self.patience))
+        let waiter = LookupWaiter(request)
         if request.isDoubt { doubting.append(waiter) } else { waiting.append(waiter) }
         for serial in request.serials {
             // In doubt only an answer will do that was asked for after the request came: no event tells what changed meanwhile.
@@ -110,11 +116,11 @@ struct Lookups {
     /// Ends the requests whose patience is over; with `allInDoubt` also every one that something kept may do for.
     mutating func expire(at now: MonotonicTime, allInDoubt: Bool) -> [LookupWaiter] {
         var ended: [LookupWaiter] = []
-        while let first = waiting.first, first.isDone || first.deadline <= now {
+        while let first = waiting.first, first.isDone || deadline(first) <= now {
             waiting.popFirst()
             if first.end() { ended.append(first) }
         }
-        while let first = doubting.first, first.isDone || allInDoubt || first.deadline <= now {
+        while let first = doubting.first, first.isDone || allInDoubt || deadline(first) <= now {
             doubting.popFirst()
             if first.end() { ended.append(first) }
         }

@@ -46,6 +46,7 @@ final class Signer: Sendable {
     func sign(_ request: OCSPPlainRequest, _ status: OCSPCertStatus, _ times: ResponseTimes) throws(ResponderError) -> (
         SignedAnswer, [UInt8]
     ) {
+        let status = status.said(at: times.thisUpdate)
         let data = try responseData(request, status, times.thisUpdate, times.nextUpdate, times.producedAt)
         let signature = try sign(data)
         let answer = SignedAnswer(
@@ -97,6 +98,15 @@ final class Signer: Sendable {
         }
         guard let signature else { throw ResponderError(.signing, "a signature has another length than P-256 gives") }
         return signature
+    }
+}
+
+extension OCSPCertStatus {
+    /// As a response says it that holds from `thisUpdate` on: ca-core's clock may have been ahead when it revoked, and relying parties do not
+    /// take a revocation of the future for one.
+    func said(at thisUpdate: Int64) -> OCSPCertStatus {
+        guard case .revoked(let time, let reason) = self, time > thisUpdate else { return self }
+        return .revoked(at: thisUpdate, reason: reason)
     }
 }
 

@@ -118,13 +118,12 @@ struct HostileYAMLTests {
 
     @Test(
         "a file of the largest size is read or refused, whatever it repeats",
+        // Against growth with the square of the size, which would take hours.
+        .timeLimit(.minutes(10)),
         arguments: ["a\n", "a: 1\n", "a:\n", "- a\n", "#\n", ": ", "a: \"\"\n", "'", "? a\n"])
     func largest(part: String) {
         let text = String(repeating: part, count: YAMLText.sizeLimit / part.utf8.count)
-        _ = configurationProblems(text)
-        let clock = ContinuousClock()
-        // A bound against growth with the square of the size; it is far above what is needed.
-        #expect(clock.measure { _ = configurationProblems(text) } < .seconds(20))
+        #expect(configurationProblems(text).isEmpty == (part == "#\n"))
     }
 
     @Test("hundreds of problems are counted, not listed")

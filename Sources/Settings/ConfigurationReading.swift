@@ -240,7 +240,10 @@ private struct ConfigurationReading {
             registration.finish()
         }
         if var publication = map.takeMap("publication") {
-            let url = publication.takeString("base_url", allowed: "an http or https URL without query such as http://pki.example.com") {
+            let url = publication.takeString(
+                "base_url",
+                allowed: "an http or https URL without query, and without ocsp as a part of its path, such as http://pki.example.com"
+            ) {
                 Self.baseURL($0) != nil
             }
             self.configuration.publicationBaseURL = url.flatMap(Self.baseURL)
@@ -341,7 +344,8 @@ private struct ConfigurationReading {
             default: "/-._~%!$&'()*+,;=:@".utf8.contains(byte)
             }
         }
-        guard isPath, self.isAuthority(authority) else { return nil }
+        // Below a component of this name the bridge takes whatever comes for an OCSP request: there would be no CRL.
+        guard isPath, !path.split(separator: "/").contains("ocsp"), self.isAuthority(authority) else { return nil }
         return url
     }
 

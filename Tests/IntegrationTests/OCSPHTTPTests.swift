@@ -7,6 +7,29 @@ import UPKIProtocol
 extension IntegrationTests {
     @Suite("HTTP behind nginx")
     struct OCSPHTTPTests {
+        @Test("no form of a target puts one document under the other's name in nginx's cache, or shows the bridge's health to the public")
+        func names() throws {
+            try withPublicCA { ca in
+                func get(_ target: String) throws -> Fetched { try ca.place.fetch("\(ca.base)/", ["--request-target", target]) }
+                try waitUntil("the CRL is served") { try ca.place.fetch("http://localhost/crl", socket: ca.socket).code == 200 }
+                for (name, other) in [("/crl", "/ca.crt"), ("/ca.crt", "/crl")] {
+                    let right = try ca.place.fetch("http://localhost\(name)", socket: ca.socket)
+                    for target in ["\(name)#\(other)", "\(name)?\(other)", "\(name)#/healthz", "\(name)?a#\(other)", name] {
+                        let answer = try get(target)
+                        #expect(answer.code == 400 || answer.body == right.body && answer["content-type"] == right["content-type"], "\(target)")
+                    }
+                }
+                for target in ["/ocsp#/healthz", "/ocsp#/crl", "/ocsp/MA#/crl", "/ocsp/MA?", "/ocsp?/crl"] {
+                    #expect(try get(target).code == 400, "\(target)")
+                }
+                // Two answers may have one second; only the ETag tells that one is still right.
+                let list = try get("/crl")
+                let since = ["-H", "If-Modified-Since: \(list["last-modified"] ?? "")"]
+                #expect(try ca.place.fetch("\(ca.base)/crl", since).code == 200)
+                #expect(try ca.place.fetch("\(ca.base)/crl", ["-H", "If-None-Match: \(list["etag"] ?? "")"]).code == 304)
+            }
+        }
+
         @Test("CA certificate and CRL are served byte for byte, under the very URLs that certificates carry, and openssl verifies by them")
         func documents() throws {
             try withPublicCA(ocsp: ["max_age: 1s"]) { ca in

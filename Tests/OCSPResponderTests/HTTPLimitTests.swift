@@ -187,6 +187,8 @@ struct HTTPLimitTests {
         for _ in 0..<20 { #expect(try server.client().rest().isEmpty) }
         try served.send(request)
         #expect(try served.response().status == 200)
+        // Their connections hold the places until here.
+        withExtendedLifetime(told) {}
     }
 
     @Test("connections spread over the event loops, and each answer is asked for with the index of its own")

@@ -171,7 +171,7 @@ struct HTTPResponseTests {
         server.responder.complain(["ca-core is not heard", "no certificate"])
         let ill = try server.get("/pki/healthz")
         #expect((ill.status, ill.text) == (503, "ca-core is not heard\nno certificate\n"))
-        #expect(ill["cache-control"] == "no-store")
+        #expect(ill["cache-control"] == "no-store" && ill["retry-after"] == "5")
     }
 
     @Test("below the responder's own path there are no documents, so that nobody can give them other names")
@@ -188,6 +188,7 @@ struct HTTPResponseTests {
             #expect(answer["cache-control"] == "no-store")
         }
         #expect(try server.get("/pki/crl?1")["content-type"] == "application/pkix-crl")
+        for path in ["/crl#/ca.crt", "/ca.crt#/crl", "/ocsp#/healthz", "/crl?a#/healthz"] { #expect(try server.get(path).status == 400) }
     }
 
     @Test("figures are on the socket for them alone, and OCSP is not there")

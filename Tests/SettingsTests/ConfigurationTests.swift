@@ -185,6 +185,7 @@ struct ConfigurationTests {
             ("publication: {base_url: \"ftp://x\"}", "ca.config.yml:1: publication.base_url is ftp://x; an http or https URL"),
             ("publication: {base_url: \"http://u:p@x/\"}", "ca.config.yml:1: publication.base_url is http://u:p@x/; an http"),
             ("publication: {base_url: \"http://x/?a\"}", "ca.config.yml:1: publication.base_url is http://x/?a; an http"),
+            ("publication: {base_url: \"http://x/pki/ocsp\"}", "ca.config.yml:1: publication.base_url is http://x/pki/ocsp; an http"),
             ("publication: {base_url: \"http://\"}", "ca.config.yml:1: publication.base_url is http://; an http"),
             ("revocation: {release: all}", "ca.config.yml:1: revocation.release is all; hold or any is allowed"),
             (

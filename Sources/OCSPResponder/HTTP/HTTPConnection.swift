@@ -230,6 +230,10 @@ final class HTTPConnection: ChannelDuplexHandler, HTTPDecodingObserver {
             return .refusal(HTTPMessage(.badRequest, "a request has exactly one Host field"))
         }
         guard head.uri.utf8.count <= self.loop.service.limits.target else { return .refusal(.targetTooLong) }
+        // RFC 9112 3.2 has no fragment: a proxy that cuts one off would keep the answer under another name than it was asked for.
+        guard !head.uri.utf8.contains(UInt8(ascii: "#")) else {
+            return .refusal(HTTPMessage(.badRequest, "a request target has no fragment"))
+        }
         if case .get = facts.method { return .path }
         if case .head = facts.method { return .path }
         let methods = self.methods(of: head.uri)
@@ -611,6 +615,9 @@ extension HTTPMessage {
 
     /// - Parameter complaints: why answers are not what they should be.
     fileprivate static func health(_ complaints: [String]) -> HTTPMessage {
-        complaints.isEmpty ? HTTPMessage(.ok, "ok") : HTTPMessage(.unavailable, complaints.joined(separator: "\n"))
+        guard !complaints.isEmpty else { return HTTPMessage(.ok, "ok") }
+        var message = HTTPMessage(.unavailable, complaints.joined(separator: "\n"))
+        message.retryAfter = 5
+        return message
     }
 }

@@ -7,6 +7,37 @@ import UPKIProtocol
 extension IntegrationTests {
     @Suite("HTTP behind nginx")
     struct OCSPHTTPTests {
+        @Test("while the bridge does not answer, nginx gives what is fresh and then an error, never what is stale; the bridge goes on afterwards")
+        func stale() throws {
+            try withPublicCA(ocsp: ["max_age: 1s"]) { ca in
+                let certificate = try ca.issue("stale.example.com")
+                let path = PublicCA.path(try ca.request([certificate]))
+                #expect(try ca.read(ca.place.fetch("\(ca.base)\(path)").body) == "good")
+                let bridge = try ca.bridge
+                kill(bridge, SIGSTOP)
+                defer { kill(bridge, SIGCONT) }
+                try waitUntil("what nginx kept is over") { try ca.place.fetch("\(ca.base)\(path)").code != 200 }
+                #expect(try [502, 504].contains(ca.place.fetch("\(ca.base)\(path)").code))
+                kill(bridge, SIGCONT)
+                try waitUntil("it answers again") { try ca.place.fetch("\(ca.base)\(path)").code == 200 }
+            }
+        }
+
+        @Test("the bridge keeps nothing on the disk, its key least of all: no file is open for writing but where its log goes")
+        func writesNothing() throws {
+            try withPublicCA { ca in
+                #expect(try ca.state(ca.issue("key.example.com")) == "good")
+                let folder = "/proc/\(try ca.bridge)"
+                for number in try FileManager.default.contentsOfDirectory(atPath: "\(folder)/fd") where Int(number) ?? 0 > 2 {
+                    let target = (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/fd/\(number)")) ?? ""
+                    #expect(!target.hasPrefix("/") || target.hasPrefix("/dev/"), "\(target)")
+                }
+                // Its own folder holds sockets and nothing else; what is in the data directory is ca-core's.
+                let own = try FileManager.default.contentsOfDirectory(atPath: "\(ca.ca.run)/ocsp").sorted()
+                #expect(own == ["http.sock", "metrics.sock"])
+            }
+        }
+
         @Test("no form of a target puts one document under the other's name in nginx's cache, or shows the bridge's health to the public")
         func names() throws {
             try withPublicCA { ca in

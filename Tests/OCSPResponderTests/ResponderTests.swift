@@ -456,6 +456,13 @@ struct ResponderTests {
         #expect(next == bridge.clock.unix + 7_200)
     }
 
+    @Test("no answer outlives the CA's certificate")
+    func authorityEnd() throws {
+        let bridge = try TestBridge(authorityDays: 1) { $0.ocsp = [.init("validity", .integer(200_000))] }
+        let next = try #require(bridge.ask(1).lifetime?.nextUpdate)
+        #expect(next == bridge.clock.unix + 86_400)
+    }
+
     @Test("answers that were signed together do not end together")
     func spread() throws {
         let bridge = try TestBridge { world in for serial in 10..<60 { world.statuses["\(serial)"] = ("good", 0, "") } }
@@ -482,6 +489,20 @@ struct ResponderTests {
         let second = try bridge.ask(1)
         #expect(try bridge.read(second).certificates != bridge.read(first).certificates)
         #expect(try bridge.read(second).responderKeyHash != bridge.read(first).responderKeyHash)
+    }
+
+    @Test("an answer that the signer before has signed is served on while it is fresh")
+    func overlap() throws {
+        let bridge = try TestBridge { $0.ocsp = [.init("validity", .integer(86_400))] }
+        bridge.clock.advance(milliseconds: 23 * 3_600_000)
+        try bridge.beat()
+        let first = try bridge.ask(1)
+        bridge.clock.advance(milliseconds: 3_600_000)
+        try bridge.settleCounter("certifications", 2)
+        try bridge.beat()
+        #expect(try bridge.ask(1).der == first.der)
+        // What was not asked for before is signed by the new one.
+        #expect(try bridge.read(bridge.ask(2)).certificates != bridge.read(first).certificates)
     }
 
     @Test(

@@ -64,13 +64,15 @@ final class TestBridge {
     /// Turning the clock by less than that is no standstill; milliseconds.
     static let toleratedDelay = 600
 
-    /// - Parameter change: the core's world at its start.
+    /// - Parameters:
+    ///   - authorityDays: how long the CA's certificate is still valid.
+    ///   - change: the core's world at its start.
     init(
-        cacheBytes: Int = 1 << 20, heard: Bool = true, toleratedDelay: Int = TestBridge.toleratedDelay,
+        cacheBytes: Int = 1 << 20, heard: Bool = true, toleratedDelay: Int = TestBridge.toleratedDelay, authorityDays: Int64 = 365,
         _ change: (inout TestCore.World) -> Void = { _ in }
     ) throws {
         directory = try TemporaryDirectory()
-        ca = try TestCA(now: clock.unix)
+        ca = try TestCA(now: clock.unix, days: authorityDays)
         var world = TestCore.World(ca: ca, now: { [clock] in clock.unix })
         world.statuses = ["1": ("good", 0, ""), "2": ("good", 0, ""), "3": ("expired", 0, "")]
         world.statuses["4"] = ("revoked", clock.unix - 3_600, "keyCompromise")

@@ -15,17 +15,40 @@ extension IntegrationTests {
             ])
         }
 
-        private func server(_ ca: PublicCA, _ certificate: Issued, port: Int, name: String, lines: String) throws -> Nginx {
-            // curl looks for the issuer among what the server sends.
+        /// curl looks for the issuer among what the server sends.
+        private func chain(_ ca: PublicCA, _ certificate: Issued) throws -> String {
             let chain = try String(contentsOfFile: certificate.path, encoding: .utf8) + String(contentsOfFile: ca.issuer, encoding: .utf8)
             try ca.place.write(chain, to: "chain.pem")
+            return ca.place.path("chain.pem")
+        }
+
+        /// The example at the end of the site file, uncommented, with nothing changed but names, paths and port.
+        private func example(_ ca: PublicCA, _ certificate: Issued, port: Int) throws -> Nginx {
+            let lines = try String(contentsOfFile: Nginx.siteFile, encoding: .utf8).components(separatedBy: "\n")
+            var text = lines.drop { $0 != "# server {" }.map { $0.dropFirst(2) }.joined(separator: "\n")
+            for (old, new) in [
+                ("listen 443 ssl;", "listen 127.0.0.1:\(port + 1) ssl; location / { return 200 \"hello\"; }"),
+                ("/etc/ssl/www.example.com.pem", try self.chain(ca, certificate)),
+                ("/etc/ssl/private/www.example.com.key", certificate.key),
+                ("/etc/ssl/upki-ca.pem", ca.issuer),
+                // The address in the certificate is a number here: there is nothing to look up.
+                ("192.0.2.53", "127.0.0.1"),
+            ] {
+                #expect(text.components(separatedBy: old).count == 2, "\(old)")
+                text = text.replacingOccurrences(of: old, with: new)
+            }
+            return try Nginx(in: ca.place, port: port, upstream: ca.socket, servers: text, name: "stapler")
+        }
+
+        private func server(_ ca: PublicCA, _ certificate: Issued, port: Int, name: String, lines: String) throws -> Nginx {
+            let chain = try self.chain(ca, certificate)
             return try Nginx(
                 in: ca.place, port: port, upstream: ca.socket,
                 servers: """
                         server {
                             listen 127.0.0.1:\(port + 1) ssl;
                             server_name www.example.com;
-                            ssl_certificate \(ca.place.path("chain.pem"));
+                            ssl_certificate \(chain);
                             ssl_certificate_key \(certificate.key);
                             ssl_stapling on;
                             \(lines)
@@ -39,10 +62,7 @@ extension IntegrationTests {
             try withPublicCA(ocsp: ["max_age: 1s"]) { ca in
                 let certificate = try ca.issue("www.example.com")
                 let port = try Ports.freePair()
-                // As the example at the end of deploy/nginx/upki-ca.conf has it; the address in the certificate needs no resolver here.
-                let tls = try self.server(
-                    ca, certificate, port: port, name: "stapler",
-                    lines: "ssl_stapling_verify on; ssl_trusted_certificate \(ca.issuer);")
+                let tls = try self.example(ca, certificate, port: port)
                 defer { tls.end() }
                 // nginx asks when the first client comes, and staples from the second on.
                 try waitUntil("good is stapled") { try self.visit(ca, port + 1).code == 0 }

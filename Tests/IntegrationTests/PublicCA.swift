@@ -370,16 +370,22 @@ struct Issued {
 ///
 /// - Parameters:
 ///   - ocsp: what stands below `ocsp:` in its configuration.
-///   - servers: further servers of nginx.
+///   - prefix: the path of `publication.base_url`.
 func withPublicCA<Result>(
-    ocsp: [String] = [], options: [String] = [], up: [String] = ["--no-init"], _ body: (PublicCA) throws -> Result
+    ocsp: [String] = [], below prefix: String = "", options: [String] = [], up: [String] = ["--no-init"], _ body: (PublicCA) throws -> Result
 ) throws -> Result {
     let port = try Ports.freePair()
     let settings = ocsp.isEmpty ? "" : "\nocsp:\n" + ocsp.map { "  \($0)\n" }.joined()
-    let ca = try RunningCA(options, configuration: "publication:\n  base_url: http://127.0.0.1:\(port)\(settings)\n")
+    let ca = try RunningCA(options, configuration: "publication:\n  base_url: http://127.0.0.1:\(port)\(prefix)\(settings)\n")
     let nginx: Nginx
     do {
-        nginx = try Nginx(in: ca.place, port: port, upstream: "\(ca.run)/ocsp/http.sock")
+        nginx = try Nginx(in: ca.place, port: port, upstream: "\(ca.run)/ocsp/http.sock") { site in
+            // As the site file says: it goes before each of these paths.
+            ["= /ocsp {", "/ocsp/ {", "= /crl {", "= /ca.crt {"].reduce(site) { site, path in
+                let moved = path.hasPrefix("= ") ? "= \(prefix)\(path.dropFirst(2))" : "\(prefix)\(path)"
+                return site.replacingOccurrences(of: "location \(path)", with: "location \(moved)")
+            }
+        }
     } catch {
         ca.end()
         throw error

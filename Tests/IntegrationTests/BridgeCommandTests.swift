@@ -13,6 +13,8 @@ extension IntegrationTests {
         func pasted() throws {
             try withCA { ca in
                 let socket = "\(ca.run)/ocsp/http.sock"
+                // The CA is ready before its supervisor has printed all that it says of it.
+                try waitUntil("the start has said how to try HTTP and OCSP") { ca.log.contains(" -respin -\n") }
                 let lines = ca.log.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
                 let list = try #require(lines.first { $0.hasPrefix("curl -s --unix-socket \(socket) ") })
                 let status = try #require(lines.first { $0.hasPrefix("openssl ocsp ") })

@@ -47,6 +47,8 @@ public struct ZMQSocketOptions: Sendable {
     public var backlog: Int?
     /// A listening socket to adopt instead of making one (ZMQ_USE_FD); `bind` still needs the endpoint's name.
     public var listeningDescriptor: Int32?
+    /// What it proves and demands; nil is the mechanism NULL.
+    public var curve: ZMQCurveRole?
     /// The domain for the ZAP handler.
     public var zapDomain: String?
     /// The routing id that a peer's ROUTER sees.
@@ -86,6 +88,13 @@ public struct ZMQSocketOptions: Sendable {
                 throw ZeroMQError(number: zmq_errno(), "the option \(name) does not take these \(bytes.count) bytes")
             }
         }
+        // As bytes: libzmq's text form wants the NUL counted.
+        func set(_ option: Int32, _ name: String, key: String) throws(ZeroMQError) {
+            guard let bytes = Z85.decode(key), bytes.count == 32 else {
+                throw ZeroMQError(.invalidArgument, "the option \(name) takes 40 characters of Z85")
+            }
+            try set(option, name, bytes: bytes)
+        }
         try set(ZMQ_LINGER, "linger", lingerMilliseconds)
         try set(ZMQ_SNDHWM, "send high-water mark", sendHighWater)
         try set(ZMQ_RCVHWM, "receive high-water mark", receiveHighWater)
@@ -113,6 +122,16 @@ public struct ZMQSocketOptions: Sendable {
         }
         try set(ZMQ_BACKLOG, "backlog", backlog)
         try set(ZMQ_USE_FD, "listening descriptor", listeningDescriptor.map(Int.init))
+        switch curve {
+        case .server(let pair)?:
+            try set(ZMQ_CURVE_SERVER, "CURVE server", true)
+            try set(ZMQ_CURVE_SECRETKEY, "CURVE secret key", key: pair.secretKey)
+        case .client(let pair, let serverKey)?:
+            try set(ZMQ_CURVE_SERVERKEY, "CURVE server key", key: serverKey)
+            try set(ZMQ_CURVE_PUBLICKEY, "CURVE public key", key: pair.publicKey)
+            try set(ZMQ_CURVE_SECRETKEY, "CURVE secret key", key: pair.secretKey)
+        case nil: break
+        }
         try set(ZMQ_ZAP_DOMAIN, "ZAP domain", bytes: zapDomain.map { Array($0.utf8) })
         try set(ZMQ_ROUTING_ID, "routing id", bytes: routingID)
         try set(ZMQ_XPUB_VERBOSE, "verbose subscriptions", verboseSubscriptions)

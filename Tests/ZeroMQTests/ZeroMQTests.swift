@@ -353,3 +353,30 @@ extension String {
         return mine.count == 3 && !mine.lexicographicallyPrecedes(theirs)
     }
 }
+
+@Suite("CURVE keys")
+struct CurveTests {
+    @Test("the test pair of ZeroMQ's RFC 26 and zmq_curve(7): the secret gives the public key, in Z85 and in bytes")
+    func vector() throws {
+        // From the manual page zmq_curve(7).
+        let pair = try ZMQCurveKeyPair(secretKey: "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
+        #expect(pair.publicKey == "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7")
+        let bytes = try #require(Z85.decode(pair.secretKey))
+        #expect(try ZMQCurveKeyPair(secret: bytes) == pair)
+    }
+
+    @Test("Z85 by the test case of RFC 32; what is no Z85 is nothing")
+    func z85() {
+        #expect(Z85.encode([0x86, 0x4F, 0xD2, 0x6F, 0xB5, 0x59, 0xF7, 0x5B]) == "HelloWorld")
+        #expect(Z85.decode("HelloWorld") == [0x86, 0x4F, 0xD2, 0x6F, 0xB5, 0x59, 0xF7, 0x5B])
+        #expect(Z85.encode([1, 2, 3]) == nil)
+        for text in ["HelloWorl", "Hello World", "#####", "HelloWor\"d"] { #expect(Z85.decode(text) == nil, "\(text)") }
+    }
+
+    @Test("two pairs are two pairs; a wrong secret is refused")
+    func generate() throws {
+        #expect(try ZMQCurveKeyPair.generate() != ZMQCurveKeyPair.generate())
+        #expect(throws: ZeroMQError.self) { try ZMQCurveKeyPair(secretKey: "short") }
+        #expect(throws: ZeroMQError.self) { try ZMQCurveKeyPair(secret: [1, 2]) }
+    }
+}

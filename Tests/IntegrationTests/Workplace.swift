@@ -16,7 +16,7 @@ enum Checkout {
 
     static let documents = Self.root + "/docs"
 
-    private static let root = ((#filePath as NSString).deletingLastPathComponent + "/../..") as String
+    static let root = ((#filePath as NSString).deletingLastPathComponent + "/../..") as String
 
     /// The Python of the environment that holds this version of upki-ra; `scripts/setup test` makes it.
     static func python(_ version: String) throws -> String { try self.python(environment: "ra-\(version)") }

@@ -99,10 +99,6 @@ let package = Package(
         module(
             "OCSPResponder",
             ["CoreLink", "Metrics", "PKI", "RevocationFormats", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto, x509, asn1] + nio),
-        module("Enrolment", ["DurableFiles", "PKI", "UPKIProtocol", crypto, x509, asn1]),
-        module("NodeLink", ["Enrolment", "UPKIProtocol", "ZeroMQ"]),
-        module(
-            "Tunnel", ["CLinux", "Enrolment", "NodeLink", "PKI", "Relay", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ"]),
         module("OCSPClient", ["PKI", "RevocationFormats", crypto, x509, asn1]),
         module("Settings", ["PKI", yams]),
         module("ProgramLog", [logging, arguments]),
@@ -124,8 +120,8 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "Enrolment", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings",
-                "Supervised", "Supervision", "Threads", "Tunnel", "UPKIProtocol", arguments, logging,
+                "AdminLink", "Console", "Metrics", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings", "Supervised", "Supervision",
+                "Threads", "UPKIProtocol", arguments, logging,
             ]),
 
         // Makes the manual pages at build time; it is not installed.
@@ -146,9 +142,6 @@ let package = Package(
         tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
-        tests("EnrolmentTests", ["Enrolment", "PKI", "UPKIProtocol", crypto, x509, asn1]),
-        tests("NodeLinkTests", ["Enrolment", "NodeLink", "UPKIProtocol", "ZeroMQ"]),
-        tests("TunnelTests", ["Enrolment", "NodeLink", "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ", "ca-ctl"]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("IntegrationTests", ["CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar", "manual-pages"],
             exclude: ["peers"]),

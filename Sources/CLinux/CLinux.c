@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -11,6 +12,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -314,3 +316,58 @@ int clinux_connection(int descriptor, struct clinux_connection *out)
         return -errno;
     return 0;
 }
+
+int clinux_bytes_read(int descriptor, uint64_t *out)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int waiting = 0;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || ioctl(descriptor, FIONREAD, &waiting) < 0)
+        return -errno;
+    *out = info.tcpi_bytes_received > (uint64_t)waiting ? info.tcpi_bytes_received - (uint64_t)waiting : 0;
+    return 0;
+}
+
+int clinux_peer_network(int descriptor, char *out)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    if (getpeername(descriptor, (struct sockaddr *)&peer, &size) < 0)
+        return -errno;
+    if (peer.ss_family == AF_INET)
+        return inet_ntop(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr, out, 64) ? 0 : -errno;
+    if (peer.ss_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    struct in6_addr address = ((struct sockaddr_in6 *)&peer)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&address))
+        return inet_ntop(AF_INET, address.s6_addr + 12, out, 64) ? 0 : -errno;
+    if (!IN6_IS_ADDR_LOOPBACK(&address))
+        memset(address.s6_addr + 8, 0, 8);
+    if (!inet_ntop(AF_INET6, &address, out, 60))
+        return -errno;
+    strcat(out, "/64");
+    return 0;
+}
+
+int clinux_shut_down(int descriptor) { return result(shutdown(descriptor, SHUT_RDWR)); }
+
+static int limit(int resource, uint64_t wanted, uint64_t *out)
+{
+    struct rlimit now;
+    if (getrlimit(resource, &now) < 0)
+        return -errno;
+    if (wanted > 0) {
+        if (now.rlim_max == RLIM_INFINITY || wanted < now.rlim_max)
+            now.rlim_max = wanted;
+        now.rlim_cur = now.rlim_max;
+        if (setrlimit(resource, &now) < 0)
+            return -errno;
+    }
+    *out = now.rlim_cur;
+    return 0;
+}
+
+int clinux_limit_descriptors(uint64_t wanted, uint64_t *out) { return limit(RLIMIT_NOFILE, wanted, out); }
+
+int clinux_limit_memory(uint64_t wanted, uint64_t *out) { return limit(RLIMIT_DATA, wanted, out); }

@@ -16,6 +16,7 @@ extension CoreOperations {
         processing.measurements.write(to: &text)
         self.writeQueues(processing, to: &text)
         try self.writeInventory(to: &text)
+        self.writeRelays(to: &text)
         self.writeExpiries(to: &text)
         self.writeStore(to: &text)
         ProcessMetrics.write(startedAt: self.startedAt, to: &text)
@@ -32,6 +33,13 @@ extension CoreOperations {
         text.gauge(
             "upki_ca_queue_depth", "What waits for a thread: requests, changes, jobs, answers.",
             depths.map { ([("queue", $0.0)], Double($0.1)) })
+    }
+
+    /// As the relays said last; one that is not there says nothing new.
+    private func writeRelays(to text: inout Exposition) {
+        text.counter(
+            "upki_ca_relay_events_total", "What the front and the registrar have counted since their start; docs/OPERATIONS.md names them.",
+            self.relays.counters.map { ([("relay", $0.relay), ("event", $0.name)], UInt64($0.value)) })
     }
 
     private func writeInventory(to text: inout Exposition) throws {

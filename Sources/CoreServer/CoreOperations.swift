@@ -15,12 +15,14 @@ final class CoreOperations: Operations {
     let runDirectory: String
     private let pool: KeyPool
     let publisher: Publisher
+    let relays: RelayKeeper
     let startedAt: UnixTime
     let processing = Mutex<Processing?>(nil)
     /// The round of the doctor that is being asked for.
     let doctor = Mutex<Doctor?>(nil)
 
-    init(opened: OpenedAuthority, instance: String, runDirectory: String, pool: KeyPool, publisher: Publisher) {
+    init(opened: OpenedAuthority, instance: String, runDirectory: String, pool: KeyPool, publisher: Publisher, relays: RelayKeeper) {
+        self.relays = relays
         self.opened = opened
         self.publisher = publisher
         self.instance = instance
@@ -94,6 +96,7 @@ final class CoreOperations: Operations {
                     }
                     return true
                 })
+            self.relays.set(configuration)
             let profiles = authority.state.profiles
             self.pool.keep(Set(profiles.values.map(\.keyType)))
             return .object([

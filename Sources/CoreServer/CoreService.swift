@@ -19,17 +19,20 @@ public enum CoreService {
     ///
     /// - Parameters:
     ///   - access: who besides the core's own user may use its sockets.
+    ///   - reachedAt: what the command line says of port and addresses.
     ///   - signals: made before anything else, so that every thread has them blocked.
     /// - Throws: one line, where it cannot start.
     public static func serve(
-        _ opened: OpenedAuthority, runDirectory: String, access: SocketAccess = SocketAccess(), signals: ShutdownSignals, log: Logger
+        _ opened: OpenedAuthority, runDirectory: String, access: SocketAccess = SocketAccess(), reachedAt: ReachedAt = ReachedAt(),
+        signals: ShutdownSignals, log: Logger
     ) throws {
         let notifier = ServiceNotifier()
         // libzmq replaces the sockets of whoever is there without a word.
         let lock = try DurableFile.lock(directory: runDirectory)
         defer { withExtendedLifetime(lock) {} }
+        let relays = try RelayKeeper(opened, reachedAt: reachedAt)
         try opened.recordStart(log)
-        let running = try RunningCore(opened, runDirectory: runDirectory, access: access, signals: signals, log: log)
+        let running = try RunningCore(opened, runDirectory: runDirectory, access: access, relays: relays, signals: signals, log: log)
         let reporter = try OwnedThread(name: "core-report") { running.report(notifier, log) }
         log.info(
             "serving",
@@ -89,7 +92,9 @@ private final class RunningCore: Sendable {
         self.signals.requestStop(reason: reason)
     }
 
-    init(_ opened: OpenedAuthority, runDirectory: String, access: SocketAccess, signals: ShutdownSignals, log: Logger) throws {
+    init(
+        _ opened: OpenedAuthority, runDirectory: String, access: SocketAccess, relays: RelayKeeper, signals: ShutdownSignals, log: Logger
+    ) throws {
         self.opened = opened
         self.signals = signals
         self.context = try ZMQContext()
@@ -105,11 +110,13 @@ private final class RunningCore: Sendable {
         let pool = KeyPool()
         pool.keep(Set(opened.authority.state.profiles.values.map(\.keyType)))
         let publisher = Publisher(opened: opened, jobs: self.publisherJobs, log: log)
-        self.operations = CoreOperations(opened: opened, instance: instance, runDirectory: runDirectory, pool: pool, publisher: publisher)
+        self.operations = CoreOperations(
+            opened: opened, instance: instance, runDirectory: runDirectory, pool: pool, publisher: publisher,
+            relays: relays)
         let operations = self.operations
         let seeds = SeedVerifier(opened: opened) { try operations.recordSeedExposure(by: $0) }
         let services = Services(
-            authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations,
+            authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations, relays: relays,
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
         let inFlight = InFlight()
         let bridgeInFlight = InFlight()

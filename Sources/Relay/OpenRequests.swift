@@ -14,10 +14,15 @@ struct OpenRequest {
     let envelope: [[UInt8]]
     let payload: [UInt8]
     let identity: ProvenIdentity
+    /// Whose it is, and where it came from.
+    let party: Party
+    let network: Party
     let arrival: MonotonicTime
     let deadline: MonotonicTime
     /// Whether it was handed to the core: from then on it may take effect.
     var sent = false
+    /// Which of the core's lives it was handed to.
+    var life = 0
 }
 
 /// All open requests. Every request has the same time to live, so that the order of arrival is the order of deadlines.
@@ -26,10 +31,13 @@ struct OpenRequests {
     private var perClient: [ClientKey: Share] = [:]
     /// Ids in the order of arrival; those answered meanwhile are passed over when they come to the front.
     private var byDeadline = RingQueue<UInt64>()
-    /// Ids not yet handed to the core, in the order of arrival; the same.
-    private var unsent = RingQueue<UInt64>()
+    /// Identities with requests that were not handed to the core yet: each hands over one, then the next has its turn.
+    private var turns = RingQueue<Party>()
     private(set) var bytes = 0
     private(set) var waiting = 0
+    /// Handed to the core that is there now, and not answered.
+    private(set) var handedOver = 0
+    private var life = 0
 
     var count: Int { requests.count }
     var isEmpty: Bool { requests.isEmpty }
@@ -48,7 +56,15 @@ struct OpenRequests {
         perClient[request.client, default: Share()].requests += 1
         perClient[request.client]?.bytes += request.payload.count
         byDeadline.append(id)
-        unsent.append(id)
+        request.party.unsent.append(id)
+        if !request.party.isInTurn {
+            request.party.isInTurn = true
+            turns.append(request.party)
+        }
+        for party in [request.party, request.network] {
+            party.requests += 1
+            party.bytes += request.payload.count
+        }
         bytes += request.payload.count
         waiting += 1
     }
@@ -57,7 +73,11 @@ struct OpenRequests {
     mutating func remove(_ id: UInt64) -> OpenRequest? {
         guard let request = requests.removeValue(forKey: id) else { return nil }
         bytes -= request.payload.count
-        if !request.sent { waiting -= 1 }
+        for party in [request.party, request.network] {
+            party.requests -= 1
+            party.bytes -= request.payload.count
+        }
+        if !request.sent { waiting -= 1 } else if request.life == life { handedOver -= 1 }
         if var share = perClient[request.client], share.requests > 1 {
             share.requests -= 1
             share.bytes -= request.payload.count
@@ -68,20 +88,36 @@ struct OpenRequests {
         return request
     }
 
-    /// The oldest request that was not handed to the core yet.
+    /// The oldest request, not handed to the core yet, of whoever has the turn.
     mutating func firstUnsent() -> (id: UInt64, request: OpenRequest)? {
-        while let id = unsent.first {
-            if let request = requests[id] { return (id, request) }
-            unsent.popFirst()
+        while let party = turns.first {
+            while let id = party.unsent.first {
+                if let request = requests[id] { return (id, request) }
+                party.unsent.popFirst()
+            }
+            party.isInTurn = false
+            turns.popFirst()
         }
         return nil
     }
 
     /// The request that ``firstUnsent()`` gave was handed to the core.
     mutating func markFirstSent() {
-        guard let id = unsent.popFirst(), requests[id] != nil else { return }
-        requests[id]?.sent = true
-        waiting -= 1
+        guard let party = turns.popFirst() else { return }
+        if let id = party.unsent.popFirst(), requests[id] != nil {
+            requests[id]?.sent = true
+            requests[id]?.life = life
+            waiting -= 1
+            handedOver += 1
+        }
+        party.isInTurn = !party.unsent.isEmpty
+        if party.isInTurn { turns.append(party) }
+    }
+
+    /// Another core answers now: what the one before was handed keeps nothing from this one.
+    mutating func beginAnotherLife() {
+        life += 1
+        handedOver = 0
     }
 
     /// The next deadline of an open request.

@@ -12,11 +12,22 @@ private final class ListeningSocket {
     let endpoint: String
     let pollIndex: Int
 
-    init(_ listener: RelayListener, _ options: RelayOptions, context: ZMQContext, poll: inout ZMQPollSet) throws(RelayError) {
+    /// - Parameter keys: the port's own, for a listener with CURVE.
+    init(
+        _ listener: RelayListener, _ keys: ZMQCurveKeyPair?, _ options: RelayOptions, _ limits: RelayLimits, _ guardian: RelayGuard,
+        context: ZMQContext, poll: inout ZMQPollSet
+    ) throws(RelayError) {
         var socketOptions = ZMQSocketOptions()
         // A client that is gone or does not read is reported, so that nothing is dropped unseen.
         socketOptions.routerMandatory = true
-        socketOptions.maximumFrameBytes = options.maximumFrameBytes
+        socketOptions.maximumFrameBytes = min(options.maximumFrameBytes, limits.messageSize)
+        socketOptions.handshakeMilliseconds = limits.handshake
+        // Whoever comes in has passed the ZAP handler, with CURVE or without: what a peer says of itself is never looked at.
+        socketOptions.zapDomain = listener.mechanism == .curve ? ZapRequest.curveDomain : ZapRequest.plainDomain
+        if listener.mechanism == .curve {
+            guard let keys else { throw RelayError(.system, "\(listener.endpoint) has no CURVE key") }
+            socketOptions.curve = .server(keys)
+        }
         // Few, since each may be a megabyte; beyond them TCP makes the client wait.
         socketOptions.receiveHighWater = 64
         // As many answers as there can be requests: a client that reads never loses one.
@@ -24,16 +35,24 @@ private final class ListeningSocket {
         socketOptions.backlog = 1_024
         socketOptions.keepAlive = (idle: 60, interval: 15, count: 4)
         socketOptions.ipv6 = listener.endpoint.contains("[")
+        let socket = try Self.make(socketOptions, context)
+        try guardian.watch(
+            socket, WatchedListener(mechanism: listener.mechanism, place: String(listener.endpoint.dropFirst("tcp://".count))))
         do throws(ZeroMQError) {
-            let socket = try ZMQSocket(.router, in: context, options: socketOptions)
             try socket.bind(listener.endpoint)
             endpoint = try socket.lastEndpoint
             pollIndex = poll.add(socket)
-            self.socket = socket
         } catch {
             throw Self.refusal(error, listener.endpoint)
         }
+        self.socket = socket
         mechanism = listener.mechanism
+    }
+
+    private static func make(_ options: ZMQSocketOptions, _ context: ZMQContext) throws(RelayError) -> ZMQSocket {
+        do throws(ZeroMQError) { return try ZMQSocket(.router, in: context, options: options) } catch {
+            throw RelayError(.system, error.message)
+        }
     }
 
     private static func refusal(_ error: ZeroMQError, _ endpoint: String) -> RelayError {
@@ -106,6 +125,17 @@ final class RelayLoop {
     private var windowMustBeAsked: Bool
     private var windowQuestion: (id: UInt64, askedAgainAt: MonotonicTime)?
 
+    // What the core hands its relays, and when it is asked for that again.
+    private let guardian: RelayGuard
+    private var limits: RelayLimits
+    private var parties = Parties()
+    private var refusals: [[UInt8]] = []
+    private var nodes: Set<String> = []
+    private var nodesVersion: String?
+    private var keys: [(pair: ZMQCurveKeyPair, port: Int?)] = []
+    private var relayQuestion: UInt64?
+    private var relayAskedAgainAt = MonotonicTime.now
+
     private static let eventsPerTurn = 64
     /// A client that asks one thing after the other has one request open; with so few nobody fills a table.
     private static let modest = 4
@@ -132,10 +162,14 @@ final class RelayLoop {
         self.beat = beat
         windowMustBeAsked = options.windowEventsPath != nil
         unread = UnreadAnswers(limit: options.maximumUnreadBytes)
+        limits = options.limits
+        refusals = RequestLimit.allCases.map { Words.refusal($0.words(options.limits)) }
+        let guardShared = GuardShared()
+        guardShared.facts.withLock { $0.limits = options.limits }
         var poll = ZMQPollSet()
         poll.add(descriptor: shared.control.descriptor)
         do throws(ZeroMQError) {
-            context = try ZMQContext()
+            context = try ZMQContext(ioThreads: 2)
             core = try CoreLink(
                 CoreLinkOptions(
                     corePath: options.corePath, program: options.program, helloTimeout: options.helloTimeout,
@@ -157,6 +191,14 @@ final class RelayLoop {
             throw RelayError(.system, error.message)
         }
         self.poll = poll
+        // Before any listener: libzmq lets everybody in where no handler is.
+        guardian = try RelayGuard(context, shared: guardShared) { [events = shared.events] level, line in events.post(.log(level, line)) }
+    }
+
+    deinit {
+        // The handler goes last: no listener is ever without it.
+        listeners = []
+        guardian.stop()
     }
 
     // MARK: The loop
@@ -177,10 +219,13 @@ final class RelayLoop {
     private func waitForSomething() throws(ZeroMQError) {
         let now = MonotonicTime.now
         var wait = Self.longestWait
-        for moment in [table.nextDeadline(), core.nextAction, windowQuestion?.askedAgainAt, drainEnd] {
+        let asksCore = core.state == .ready ? relayAskedAgainAt : nil
+        for moment in [table.nextDeadline(), core.nextAction, windowQuestion?.askedAgainAt, drainEnd, asksCore] {
             if let moment { wait = min(wait, now.milliseconds(until: moment)) }
         }
-        let wantsToSend = core.wantsToSend(requestsWait: table.waiting > 0) || (core.state == .ready && windowIsToBeAsked(at: now))
+        let wantsToSend =
+            core.wantsToSend(requestsWait: table.waiting > 0 && table.handedOver < options.maximumHandedOver)
+            || (core.state == .ready && windowIsToBeAsked(at: now))
         poll.wait(at: coreIndex, for: wantsToSend ? [.readable, .writable] : .readable)
         if !shared.control.mayPoll() { wait = 0 }
         beat.idle()
@@ -204,6 +249,7 @@ final class RelayLoop {
         try readClients()
         try core.greetIfDue(at: now, nextID: nextID)
         try askForWindow(at: now)
+        try askAsRelay(at: now)
         try sendToCore()
         try answerExpired()
         return try endOfDraining(at: .now)
@@ -221,12 +267,43 @@ final class RelayLoop {
         var poll = ZMQPollSet()
         swap(&poll, &self.poll)
         defer { swap(&poll, &self.poll) }
-        for listener in options.listeners { listeners.append(try ListeningSocket(listener, options, context: context, poll: &poll)) }
         phase = .serving
+        for listener in options.listeners where listener.mechanism == .plain { try listen(listener, nil, &poll) }
+        try listenWithKeys(&poll)
+        tellEndpoints()
+    }
+
+    private func tellEndpoints() {
         let endpoints = listeners.map(\.endpoint)
+        guard isListening else { return }
         shared.facts.withLock { $0.endpoints = endpoints }
         shared.events.post(.listening(endpoints))
     }
+
+    private func listen(_ listener: RelayListener, _ keys: ZMQCurveKeyPair?, _ poll: inout ZMQPollSet) throws(RelayError) {
+        listeners.append(try ListeningSocket(listener, keys, options, limits, guardian, context: context, poll: &poll))
+    }
+
+    private var curveListeners: [RelayListener] { options.listeners.filter { $0.mechanism == .curve } }
+
+    /// The listeners that need the core's keys, once those are there: each for the current key, and on its own port for the next one.
+    private func listenWithKeys(_ poll: inout ZMQPollSet) throws(RelayError) {
+        guard !keys.isEmpty, !listeners.contains(where: { $0.mechanism == .curve }) else { return }
+        for listener in curveListeners {
+            for key in keys {
+                guard let port = key.port else {
+                    try listen(listener, key.pair, &poll)
+                    continue
+                }
+                let place = listener.endpoint.prefix { $0 != "/" } + "//" + listener.endpoint.dropFirst("tcp://".count)
+                guard let colon = place.lastIndex(of: ":") else { continue }
+                try listen(try RelayListener(endpoint: "\(place[...colon])\(port)", mechanism: .curve), key.pair, &poll)
+            }
+        }
+    }
+
+    /// Whether everything listens that should.
+    private var isListening: Bool { !listeners.isEmpty && (curveListeners.isEmpty || listeners.contains { $0.mechanism == .curve }) }
 
     /// Begins to end: what is open is finished, what comes is answered `Busy`, on connections old and new.
     ///
@@ -252,7 +329,7 @@ final class RelayLoop {
     }
 
     private func becomeReady() {
-        guard !isReady, !listeners.isEmpty else { return }
+        guard !isReady, isListening, case .ready = core.state else { return }
         isReady = true
         shared.events.post(.ready)
     }
@@ -270,18 +347,25 @@ final class RelayLoop {
                     counters.invalidMessages += 1
                     continue
                 }
+                let address = listener.socket.peerAddressOfLastMessage ?? ""
                 let identity: ProvenIdentity =
                     switch listener.mechanism {
-                    case .plain: listener.socket.peerAddressOfLastMessage.map(InternalLink.plainIdentity) ?? .none
+                    case .plain: InternalLink.plainIdentity(peerAddress: address)
+                    // The ZAP handler's word; it stands before whatever the peer said of itself.
+                    case .curve: listener.socket.propertyOfLastMessage("User-Id").map { .curve(key: $0) } ?? .none
                     }
                 let client = ClientKey(listener: index, routingID: message.routingID)
-                unread.heard(client, on: listener.socket.descriptorOfLastMessage)
-                try accept(message, from: client, identity)
+                let descriptor = listener.socket.descriptorOfLastMessage
+                if let descriptor { guardian.shared.delivered(on: descriptor) }
+                unread.heard(client, on: descriptor)
+                try accept(message, from: client, identity, address)
             }
         }
     }
 
-    private func accept(_ message: ClientMessage, from client: ClientKey, _ identity: ProvenIdentity) throws(ZeroMQError) {
+    private func accept(
+        _ message: ClientMessage, from client: ClientKey, _ identity: ProvenIdentity, _ address: String
+    ) throws(ZeroMQError) {
         guard let payload = message.payload else {
             counters.invalidMessages += 1
             return try answer(client, message.envelope, Words.oneFrame)
@@ -294,7 +378,17 @@ final class RelayLoop {
             counters.refusedVersion += 1
             return try answer(client, message.envelope, Words.refusal(line))
         }
-        guard table.count < options.maximumOpenRequests, payload.count <= options.maximumOpenBytes - table.bytes else {
+        let now = MonotonicTime.now
+        let party = parties.identity(identity, limits, at: now.nanoseconds)
+        let network = parties.network(address, limits, at: now.nanoseconds)
+        if let limit = Parties.limit(
+            payload.count, of: party, in: network, isStranger: isStranger(identity), limits, at: now.nanoseconds)
+        {
+            counters.met(limit)
+            return try answer(client, message.envelope, refusals[limit.rawValue])
+        }
+        guard table.count < min(options.maximumOpenRequests, limits.requests), payload.count <= options.maximumOpenBytes - table.bytes
+        else {
             counters.busyOverBounds += 1
             return try answer(client, message.envelope, Words.tooMany)
         }
@@ -302,12 +396,16 @@ final class RelayLoop {
             counters.busyOverBounds += 1
             return try answer(client, message.envelope, Words.tooManyOfClient)
         }
-        let now = MonotonicTime.now
         table.insert(
             OpenRequest(
-                client: client, envelope: message.envelope, payload: payload, identity: identity, arrival: now,
-                deadline: now.advanced(byMilliseconds: options.requestDeadline)),
+                client: client, envelope: message.envelope, payload: payload, identity: identity, party: party, network: network,
+                arrival: now, deadline: now.advanced(byMilliseconds: options.requestDeadline)),
             id: nextID())
+    }
+
+    private func isStranger(_ identity: ProvenIdentity) -> Bool {
+        guard case .curve(let key) = identity else { return false }
+        return !nodes.contains(key)
     }
 
     /// Whether a connection may have one more request open: never more than twice what is still free of the whole table, and from a few on
@@ -356,7 +454,7 @@ final class RelayLoop {
     // MARK: The core
 
     private func sendToCore() throws(ZeroMQError) {
-        while let (id, request) = table.firstUnsent() {
+        while table.handedOver < options.maximumHandedOver, let (id, request) = table.firstUnsent() {
             let header = InternalLink.RequestHeader(
                 kind: .request, id: id, arrival: request.arrival.nanoseconds, identity: request.identity)
             guard try core.send(header, request.payload) else { return }
@@ -375,6 +473,8 @@ final class RelayLoop {
             case .answer(let id, let payload):
                 if id == windowQuestion?.id {
                     windowAnswered(payload, at: now)
+                } else if id == relayQuestion {
+                    relayAnswered(payload, at: now)
                 } else if let request = table.remove(id) {
                     try relay(payload, to: request)
                 } else {
@@ -417,6 +517,9 @@ final class RelayLoop {
             $0.refusal = nil
         }
         log(.info, "\(core.coreProgram) answers\(core.instance.map { ", instance \($0)" } ?? "")")
+        table.beginAnotherLife()
+        relayQuestion = nil
+        relayAskedAgainAt = .now
         // A window may have closed while the core was not heard.
         if options.windowEventsPath != nil { windowMustBeAsked = true }
         windowQuestion = nil
@@ -492,6 +595,69 @@ final class RelayLoop {
                 drain(.failed(error), at: now)
             }
         }
+    }
+
+    // MARK: What the core hands its relays
+
+    private func askAsRelay(at now: MonotonicTime) throws(ZeroMQError) {
+        guard case .ready = core.state, now >= relayAskedAgainAt else { return }
+        if case .draining = phase { return }
+        var parameters: [JSON.Member] = [.init("counters", counters.json(guardian.shared.facts.withLock { $0.counters }))]
+        if keys.isEmpty, !curveListeners.isEmpty { parameters.append(.init("keys", true)) }
+        if let nodesVersion { parameters.append(.init("nodes_version", .string(nodesVersion))) }
+        let id = nextID()
+        let header = InternalLink.RequestHeader(kind: .request, id: id, arrival: now.nanoseconds, identity: .none)
+        guard try core.send(header, Request(task: "relay", parameters: Parameters(parameters)).frame) else { return }
+        relayQuestion = id
+        relayAskedAgainAt = now.advanced(byMilliseconds: options.coreInterval)
+    }
+
+    private func relayAnswered(_ payload: [UInt8], at now: MonotonicTime) {
+        relayQuestion = nil
+        let data: JSON
+        do throws(Refusal) { data = try Answer.data(ofFrame: payload) } catch {
+            // A core from before there was this: it knows no limits either, and no keys.
+            if keys.isEmpty, !curveListeners.isEmpty { log(.error, "ca-core gives no CURVE keys: \(error.message)") }
+            return
+        }
+        if let given = data["limits"] { take(RelayLimits(json: given)) }
+        nodesVersion = data["nodes_version"]?.stringValue
+        if let known = data["nodes"]?.arrayValue {
+            nodes = Set(known.compactMap(\.stringValue))
+            guardian.shared.facts.withLock { $0.nodes = nodes }
+        }
+        if let given = data["keys"]?.arrayValue { take(keys: given, at: now) }
+    }
+
+    private func take(_ limits: RelayLimits) {
+        guard limits != self.limits else { return }
+        self.limits = limits
+        refusals = RequestLimit.allCases.map { Words.refusal($0.words(limits)) }
+        guardian.shared.facts.withLock { $0.limits = limits }
+    }
+
+    private func take(keys given: [JSON], at now: MonotonicTime) {
+        do throws(ZeroMQError) {
+            for key in given {
+                guard let secret = key["secret"]?.stringValue else { continue }
+                keys.append((try ZMQCurveKeyPair(secretKey: secret), key["port"]?.integerValue.map { Int($0) }))
+            }
+        } catch {
+            keys = []
+            return log(.error, "ca-core gave CURVE keys that are none")
+        }
+        // A registrar may have to wait until its window is known to be open.
+        guard case .serving = phase else { return }
+        do throws(RelayError) {
+            var poll = ZMQPollSet()
+            swap(&poll, &self.poll)
+            defer { swap(&poll, &self.poll) }
+            try listenWithKeys(&poll)
+        } catch {
+            return drain(.failed(error), at: now)
+        }
+        tellEndpoints()
+        becomeReady()
     }
 
     // MARK: Small things

@@ -15,6 +15,8 @@ public struct RelayListener: Sendable, Equatable {
     public enum Mechanism: Sendable, Equatable {
         /// The peer's address, as the kernel reports it, is its identity.
         case plain
+        /// The peer proves a long-term CURVE key, and everything is encrypted.
+        case curve
     }
 
     /// `tcp://ADDRESS:PORT`; the port `*` takes a free one.
@@ -28,6 +30,14 @@ public struct RelayListener: Sendable, Equatable {
         }
         self.endpoint = endpoint
         self.mechanism = mechanism
+    }
+
+    /// As a command line names them; without any, loopback without CURVE.
+    public static func all(plain: [String], curve: [String], port: Int) throws(RelayError) -> [RelayListener] {
+        var listeners: [RelayListener] = []
+        for endpoint in plain { listeners.append(try RelayListener(endpoint: endpoint)) }
+        for endpoint in curve { listeners.append(try RelayListener(endpoint: endpoint, mechanism: .curve)) }
+        return listeners.isEmpty ? [try RelayListener(endpoint: "tcp://127.0.0.1:\(port)")] : listeners
     }
 }
 
@@ -44,6 +54,12 @@ public struct RelayOptions: Sendable {
     /// After that a request is answered `Busy: …`; the protocol promises 4 s, the deployed RA waits 5 s.
     public var requestDeadline = 3_500
     public var maximumOpenRequests = 10_000
+    /// Requests that the core has at a time; beyond them identities take turns.
+    public var maximumHandedOver = 2_048
+    /// Until the core has said others.
+    public var limits = RelayLimits()
+    /// How often the core is asked for limits and known keys, and told the counters.
+    public var coreInterval = 2_000
     /// Payload bytes of all open requests.
     public var maximumOpenBytes = 64 << 20
     /// Of one connection, and never more than twice what is still free: a few peers cannot fill the table for all others.

@@ -90,6 +90,42 @@ public struct Configuration: Sendable, Equatable {
         }
     }
 
+    /// An address that the CA listens on, for nodes and for registration.
+    public struct Listener: Sendable, Equatable {
+        public let address: HostAddress
+        public let security: Security
+
+        public init(address: HostAddress, security: Security) {
+            self.address = address
+            self.security = security
+        }
+    }
+
+    /// `limits`: what one identity, one address and all together may take of a relay. Where 0 is allowed it is no limit.
+    public struct Limits: Sendable, Equatable {
+        /// `connections`, `connections_per_address`; `connection_rate`: new ones a second and address.
+        public var connections = 4_096
+        public var connectionsPerAddress = 256
+        public var connectionRate = 200
+        /// `handshake`: in seconds.
+        public var handshake = 2
+        /// `message_size`: the longest frame, in KiB.
+        public var messageSize = 1_024
+        /// `requests`, `requests_per_identity`, `requests_per_address`: in flight.
+        public var requests = 10_000
+        public var requestsPerIdentity = 5_000
+        public var requestsPerAddress = 5_000
+        /// `bytes_per_identity`, `bytes_per_address`: in flight, in MiB.
+        public var bytesPerIdentity = 32
+        public var bytesPerAddress = 32
+        /// `rate_per_identity`, `rate_per_address`, `stranger_rate`: requests a second.
+        public var ratePerIdentity = 20_000
+        public var ratePerAddress = 50_000
+        public var strangerRate = 200
+
+        public init() {}
+    }
+
     /// `company`: the O of the CA's subject where none is given.
     public var company = "Company Name"
 
@@ -107,6 +143,15 @@ public struct Configuration: Sendable, Equatable {
 
     /// `security`: as written; nil where it is not, which means plain on loopback and CURVE elsewhere.
     public var security: Security?
+
+    /// `listeners`: as written; nil where `host` and `security` say it.
+    public var writtenListeners: [Listener]?
+
+    /// `advertise`: the addresses and names under which nodes reach the CA, where they are not those of its listeners.
+    public var advertise: [String] = []
+
+    /// `limits`.
+    public var limits = Limits()
 
     /// `nodes`: who is known by address where `security: plain` is used off loopback.
     public var nodes: [FixedNode] = []
@@ -194,12 +239,21 @@ extension Configuration {
     /// How peers prove who they are.
     public var effectiveSecurity: Security { self.security ?? (self.host.isLoopback ? .plain : .curve) }
 
+    /// Where the CA listens, and how peers prove there who they are.
+    public var listeners: [Listener] { self.writtenListeners ?? [Listener(address: self.host, security: self.effectiveSecurity)] }
+
+    /// The addresses and names that nodes are told: `advertise`, else those of the CURVE listeners that are no wildcards.
+    public var advertised: [String] {
+        guard self.advertise.isEmpty else { return self.advertise }
+        return self.listeners.filter { $0.security == .curve && !$0.address.isWildcard }.map(\.address.description)
+    }
+
     /// What the log says at each start, since it is allowed and dangerous.
     public var warnings: [String] {
         var warnings: [String] = []
-        if !self.host.isLoopback, self.effectiveSecurity == .plain {
+        for listener in self.listeners where !listener.address.isLoopback && listener.security == .plain {
             warnings.append(
-                "security: plain on \(self.host): requests are not encrypted, and prove nothing but their address; known addresses are "
+                "security: plain on \(listener.address): requests are not encrypted, and prove nothing but their address; known addresses are "
                     + self.nodes.map { "\($0.address) (\(printable($0.node)))" }.joined(separator: ", ")
             )
         }

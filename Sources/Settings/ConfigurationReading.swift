@@ -66,7 +66,6 @@ extension Configuration {
 private struct ConfigurationReading {
     var configuration = Configuration()
     let problems: ProblemList
-    private var hostOrigin: (source: String?, line: Int?, name: String)
     private var securityLine: Int?
     /// A host that could not be read needs no second refusal.
     private var hostIsKnown = true
@@ -75,7 +74,6 @@ private struct ConfigurationReading {
 
     init(problems: ProblemList) {
         self.problems = problems
-        self.hostOrigin = (problems.source, nil, "host")
     }
 
     // MARK: The file
@@ -109,7 +107,6 @@ private struct ConfigurationReading {
 
     private mutating func readListener(_ map: inout SettingMap) {
         if let setting = map.take("host") {
-            self.hostOrigin = (self.problems.source, setting.line, "host")
             if case .string(let text) = setting.value, let host = Self.address(ofHost: text) {
                 self.configuration.host = host
             } else {
@@ -126,6 +123,9 @@ private struct ConfigurationReading {
         self.securityLine = map.line("security")
         self.securityIsKnown = self.configuration.security != nil || map.take("security") == nil
         self.readNodes(&map)
+        self.readListeners(&map)
+        self.readAdvertised(&map)
+        self.readLimits(&map)
     }
 
     private static let lastPort = "port is 65535; the registrar listens on the next one, so that 65534 is the highest"
@@ -161,6 +161,90 @@ private struct ConfigurationReading {
         }
         self.nodesAreKnown = isComplete && (nodes != nil || map.take("nodes") == nil)
         self.configuration.nodes = (nodes ?? []).compactMap { $0 }
+    }
+
+    private mutating func readListeners(_ map: inout SettingMap) {
+        let problems = self.problems
+        let allowed = "a list of {address: <IP address>, security: plain or curve} is allowed"
+        let listeners = map.takeList("listeners", allowed: allowed) { (item: Setting) -> (Configuration.Listener, Int?)?? in
+            guard case .map = item.value, var entry = SettingMap(item, path: "listeners", problems: problems) else { return nil }
+            let address = entry.takeString("address", allowed: "an IP address") { HostAddress($0) != nil }.flatMap { HostAddress($0) }
+            let security = entry.takeChoice("security", Configuration.Security.self)
+            for key in ["address", "security"] where entry.take(key) == nil {
+                problems.add(item.line, "an entry of listeners has no \(key); \(allowed)")
+            }
+            entry.finish()
+            guard let address, let security else { return .some(nil) }
+            return (Configuration.Listener(address: address, security: security), item.line)
+        }
+        guard let listeners else { return }
+        let known = listeners.compactMap { $0 }
+        if listeners.isEmpty { problems.add(map.line("listeners"), "listeners is empty; \(allowed)") }
+        for key in ["host", "security"] where map.line(key) != nil {
+            problems.add(map.line(key), "\(key) and listeners both say where the CA listens; take \(key) out")
+        }
+        self.checkListeners(known)
+        guard !known.isEmpty, known.count == listeners.count else { return }
+        self.configuration.writtenListeners = known.map { $0.0 }
+        // What stands for all of them where one address is shown.
+        if let first = known.first(where: { $0.0.address.isLoopback }) ?? known.first { self.configuration.host = first.0.address }
+    }
+
+    private func checkListeners(_ listeners: [(Configuration.Listener, Int?)]) {
+        var seen: Set<HostAddress> = []
+        for (listener, line) in listeners {
+            if !seen.insert(listener.address).inserted {
+                self.problems.add(
+                    line, "listeners names \(listener.address) twice; a port of an address is either plain or curve: list each address once"
+                )
+            }
+            if listener.address.isWildcard, listeners.count > 1 {
+                self.problems.add(
+                    line,
+                    "listeners has \(listener.address), every address of this host, beside others: one port cannot be had both ways, "
+                        + "since the wildcard takes it on all of them; name each address")
+            }
+            if listener.security == .plain, !listener.address.isLoopback, self.configuration.nodes.isEmpty, self.nodesAreKnown {
+                self.problems.add(
+                    line,
+                    "security is plain on \(listener.address), which is not loopback; "
+                        + "this needs nodes, a list of {address: <IP address>, node: <CN>}; curve needs none")
+            }
+        }
+    }
+
+    private mutating func readAdvertised(_ map: inout SettingMap) {
+        let allowed = "an IP address or a host name is allowed, at most 8 of them"
+        let names = map.takeStrings("advertise", allowed: allowed) { text -> String? in
+            if let address = HostAddress(text) { return address.isWildcard ? nil : address.description }
+            return isHostName(text) ? text : nil
+        }
+        if let names, names.count > 8 { self.problems.add(map.line("advertise"), "advertise has \(names.count) entries; \(allowed)") }
+        self.configuration.advertise = names ?? []
+    }
+
+    private mutating func readLimits(_ map: inout SettingMap) {
+        guard var limits = map.takeMap("limits") else { return }
+        var read = Configuration.Limits()
+        let counts: [(String, WritableKeyPath<Configuration.Limits, Int>, ClosedRange<Int>, String)] = [
+            ("connections", \.connections, 16...65_536, "a number"),
+            ("connections_per_address", \.connectionsPerAddress, 1...65_536, "a number"),
+            ("connection_rate", \.connectionRate, 0...1_000_000, "a number of connections a second, 0 for no limit,"),
+            ("message_size", \.messageSize, 64...1_024, "a number of KiB"),
+            ("requests", \.requests, 64...100_000, "a number"),
+            ("requests_per_identity", \.requestsPerIdentity, 1...100_000, "a number"),
+            ("requests_per_address", \.requestsPerAddress, 1...100_000, "a number"),
+            ("bytes_per_identity", \.bytesPerIdentity, 1...1_024, "a number of MiB"),
+            ("bytes_per_address", \.bytesPerAddress, 1...1_024, "a number of MiB"),
+            ("rate_per_identity", \.ratePerIdentity, 0...10_000_000, "a number of requests a second, 0 for no limit,"),
+            ("rate_per_address", \.ratePerAddress, 0...10_000_000, "a number of requests a second, 0 for no limit,"),
+            ("stranger_rate", \.strangerRate, 0...10_000_000, "a number of requests a second, 0 for no limit,"),
+        ]
+        for (key, path, range, unit) in counts { read[keyPath: path] = limits.takeInt(key, range, of: unit) ?? read[keyPath: path] }
+        let handshake = limits.takeDuration("handshake", 1...60, unit: 1, allowed: "a duration from 1s to 60s, or a number of seconds,")
+        read.handshake = handshake ?? read.handshake
+        limits.finish()
+        self.configuration.limits = read
     }
 
     private mutating func readSecrets(_ map: inout SettingMap) {
@@ -398,7 +482,8 @@ private struct ConfigurationReading {
     }
 
     private mutating func apply(host text: String, from source: String) {
-        self.hostOrigin = (source, nil, "host")
+        // One address in the place of all that the file names.
+        self.configuration.writtenListeners = nil
         guard let host = Self.address(ofHost: text) else {
             self.hostIsKnown = false
             self.refuse(source, "host is \(shown(.string(text))); \(Self.hostAllowed) is allowed")
@@ -426,26 +511,12 @@ private struct ConfigurationReading {
     func checkListener() {
         guard self.hostIsKnown, self.securityIsKnown else { return }
         let host = self.configuration.host
-        switch self.configuration.security {
-        case .curve:
-            self.refuse(
-                self.problems.source, line: self.securityLine,
-                "security is curve, which is not there yet; plain is allowed: on loopback, or with a list of nodes"
-            )
-        case nil where !host.isLoopback:
-            self.refuse(
-                self.hostOrigin.source, line: self.hostOrigin.line,
-                "host is \(host), which is not loopback: without CURVE, which is not there yet, "
-                    + "whoever reaches the port could pose as an RA; "
-                    + "127.0.0.1 is allowed, or in the configuration security: plain with a list of nodes"
-            )
-        case .plain where !host.isLoopback && self.configuration.nodes.isEmpty && self.nodesAreKnown:
-            self.refuse(
-                self.problems.source, line: self.securityLine,
-                "security is plain and host is \(host), which is not loopback; "
-                    + "this needs nodes, a list of {address: <IP address>, node: <CN>}"
-            )
-        default: break
-        }
+        // With a list, each of its entries has been looked at.
+        guard self.configuration.writtenListeners == nil else { return }
+        guard self.configuration.security == .plain, !host.isLoopback, self.configuration.nodes.isEmpty, self.nodesAreKnown else { return }
+        self.refuse(
+            self.problems.source, line: self.securityLine,
+            "security is plain and host is \(host), which is not loopback; "
+                + "this needs nodes, a list of {address: <IP address>, node: <CN>}")
     }
 }

@@ -21,6 +21,14 @@ extension Configuration {
         # Who is a node on a loopback address: all (every local process), register (those that registered), manual (those added by hand).
         # clients: register
 
+        # How peers prove who they are: plain by their address, curve by a key, encrypted. Without a word it is plain on loopback and curve
+        # elsewhere. Several listeners stand in the place of host and security, each address once; both ports are had on each of them.
+        # listeners:
+        #   - {address: 127.0.0.1, security: plain}
+        #   - {address: 192.0.2.10, security: curve}
+        # Where nodes reach the CA by other addresses or names than those of its curve listeners: what enrolment strings say.
+        # advertise: [ca.example.com]
+
         # Off loopback, plain has to be asked for by name, with every address that may ask. Anyone who can send from one of them, or listen
         # in between, then has that node's rights.
         # security: plain
@@ -72,6 +80,23 @@ extension Configuration {
         # MiB set aside beside the store, so that revocations and their CRL go on when the disk is full; 0 for none. Read at each start.
         # store:
         #   reserve: 32
+
+        # What one identity (a key, or an address without one), one address and all together may take of ports 5000 and 5001: connections
+        # at once and new ones a second, requests in flight and a second, MiB in flight, KiB of a message. docs/SECURITY.md explains them.
+        # limits:
+        #   connections: 4096
+        #   connections_per_address: 256
+        #   connection_rate: 200
+        #   handshake: 2s
+        #   message_size: 1024
+        #   requests: 10000
+        #   requests_per_identity: 5000
+        #   requests_per_address: 5000
+        #   bytes_per_identity: 32
+        #   bytes_per_address: 32
+        #   rate_per_identity: 20000
+        #   rate_per_address: 50000
+        #   stranger_rate: 200
 
         # How log lines look, auto (plain on a terminal, else JSON), plain or json, and from which level on there are any: trace, debug,
         # info, notice, warning, error or critical.

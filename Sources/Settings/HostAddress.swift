@@ -21,6 +21,9 @@ public struct HostAddress: Sendable, Hashable, CustomStringConvertible {
         self.isLoopback = isLoopback
     }
 
+    /// Whether it stands for every address of the host.
+    public var isWildcard: Bool { self.description == "0.0.0.0" || self.description == "::" }
+
     /// Reads an address in the usual notation; no names, no zones, no prefixes.
     public init?(_ text: String) {
         guard !text.utf8.contains(0) else { return nil }

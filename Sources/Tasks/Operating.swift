@@ -34,7 +34,8 @@ extension Task {
             try commit.openRegistration(
                 until: commit.now.advanced(bySeconds: seconds), remaining: remaining, commonName: commonName,
                 tokenHash: Authority.hash(token: token))
-            return Describe.window(commit.state.window, now: commit.now).merging([("token", .string(token))].json)
+            return Describe.window(commit.state.window, now: commit.now).merging(
+                [("token", .string(token)), ("transport", call.services.relays.transport)].json)
         }
     }
 

@@ -73,6 +73,7 @@ public struct Services: Sendable {
     public var seeds: any SeedChecks
     public var publisher: any ListPublisher
     public var operations: any Operations
+    public var relays: any RelayKeeping
     /// Reads a profile from the parameters of a task, with the rules of the profile files.
     public var readProfile: @Sendable (_ name: String, _ profile: JSON) throws -> CertificateProfile
     /// A profile as its file says it.
@@ -80,6 +81,7 @@ public struct Services: Sendable {
 
     public init(
         authority: Authority, keys: any SubjectKeys, seeds: any SeedChecks, publisher: any ListPublisher, operations: any Operations,
+        relays: any RelayKeeping,
         readProfile: @escaping @Sendable (_ name: String, _ profile: JSON) throws -> CertificateProfile,
         describeProfile: @escaping @Sendable (CertificateProfile) -> JSON
     ) {
@@ -88,6 +90,7 @@ public struct Services: Sendable {
         self.seeds = seeds
         self.publisher = publisher
         self.operations = operations
+        self.relays = relays
         self.readProfile = readProfile
         self.describeProfile = describeProfile
     }

@@ -19,6 +19,8 @@ public enum TaskTable {
             .acmeRevokeCertificate,
             // Port 5001.
             .registerNode, .registrationStatus, .window,
+            // The relays themselves, and the way to them.
+            .relay, .transport,
             // The OCSP bridge.
             .statuses, .responderCertificate, .publication, .publishedCRL,
             // The operator on the CA's host.

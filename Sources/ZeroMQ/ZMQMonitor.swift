@@ -4,7 +4,12 @@ import CZeroMQ
 /// One event of a connection.
 public struct ZMQMonitorEvent: Sendable, Equatable {
     public enum Kind: Sendable, Equatable {
-        case listening, bindFailed, accepted, acceptFailed, connected, handshakeSucceeded, handshakeFailed, disconnected, closed
+        case listening, bindFailed, accepted, acceptFailed, connected, handshakeSucceeded, handshakeFailed
+        /// The peer speaks the protocol otherwise than it should; the value is one of `ZMQ_PROTOCOL_ERROR_…`.
+        case handshakeViolated
+        /// The ZAP handler refused; the value is its status code.
+        case handshakeRefused
+        case disconnected, closed
         case other(UInt16)
     }
 
@@ -20,13 +25,16 @@ public struct ZMQMonitor: ~Copyable {
 
     /// - Throws: `.tooManySockets`, `.contextTerminated`.
     public init(of watched: borrowing ZMQSocket) throws(ZeroMQError) {
-        // The address of the watched socket makes the name unique within the context.
-        let endpoint = "inproc://monitor-\(UInt(bitPattern: watched.handle))"
-        let events = ZMQ_EVENT_ALL
-        guard zmq_socket_monitor(watched.handle, endpoint, events) == 0 else {
-            throw ZeroMQError(number: zmq_errno(), "a socket cannot be watched")
-        }
-        let socket = try ZMQSocket(.pair, in: watched.context)
+        try self.init(listeningTo: try watched.watch(), in: watched.context)
+    }
+
+    /// Hears a socket of another thread, which called `watch()`.
+    /// - Parameter endpoint: what that gave.
+    public init(listeningTo endpoint: String, in context: ZMQContext) throws(ZeroMQError) {
+        var options = ZMQSocketOptions()
+        // libzmq's own thread waits where nobody takes its events.
+        options.receiveHighWater = 100_000
+        let socket = try ZMQSocket(.pair, in: context, options: options)
         try socket.connect(endpoint)
         self.socket = socket
     }
@@ -52,8 +60,9 @@ public struct ZMQMonitor: ~Copyable {
             case ZMQ_EVENT_ACCEPT_FAILED: .acceptFailed
             case ZMQ_EVENT_CONNECTED: .connected
             case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: .handshakeSucceeded
-            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-                .handshakeFailed
+            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: .handshakeFailed
+            case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: .handshakeViolated
+            case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: .handshakeRefused
             case ZMQ_EVENT_DISCONNECTED: .disconnected
             case ZMQ_EVENT_CLOSED: .closed
             default: .other(event)

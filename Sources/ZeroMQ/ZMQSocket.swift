@@ -102,6 +102,17 @@ public struct ZMQSocket: ~Copyable {
         }
     }
 
+    /// Has libzmq tell of this socket's connections. Somebody has to listen, or libzmq's thread waits: to be called before `bind` or `connect`.
+    /// - Returns: the endpoint for a ``ZMQMonitor``.
+    public func watch() throws(ZeroMQError) -> String {
+        // The address of the watched socket makes the name unique within the context.
+        let endpoint = "inproc://monitor-\(UInt(bitPattern: handle))"
+        guard zmq_socket_monitor(handle, endpoint, ZMQ_EVENT_ALL) == 0 else {
+            throw ZeroMQError(number: zmq_errno(), "a socket cannot be watched")
+        }
+        return endpoint
+    }
+
     /// Changes how long the socket goes on sending after it was closed.
     public func setLinger(milliseconds: Int) throws(ZeroMQError) {
         var value = Int32(clamping: milliseconds)

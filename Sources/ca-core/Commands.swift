@@ -49,6 +49,12 @@ struct Serve: ParsableCommand {
     @Option(help: "Where the password of ca.key is read from under key_storage: encrypted without password_file; mode 0600.")
     var keyPasswordFile: String?
 
+    @Option(help: "The front's port, where it is not the configuration's.")
+    var port: Int?
+
+    @Option(help: ArgumentHelp("An address that nodes reach the CA at, where the configuration does not say; may be given several times."))
+    var reachedAt: [String] = []
+
     @OptionGroup var logging: LogOptions
 
     func run() throws {
@@ -58,7 +64,9 @@ struct Serve: ParsableCommand {
             let signals = try ShutdownSignals()
             let opened = try OpenedAuthority.open(
                 DataDirectory(self.dataDir), seedFile: self.seedFile, keyPasswordFile: self.keyPasswordFile, log: log)
-            try CoreService.serve(opened, runDirectory: self.runDir, access: access, signals: signals, log: log)
+            try CoreService.serve(
+                opened, runDirectory: self.runDir, access: access, reachedAt: ReachedAt(port: self.port, addresses: self.reachedAt),
+                signals: signals, log: log)
         }
     }
 }
@@ -67,8 +75,11 @@ struct Front: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Relays a TCP port to the core, with the proven identity of each peer; holds no key.")
 
-    @Option(help: ArgumentHelp("Where to listen; may be given several times.", valueName: "tcp://address:port"))
-    var listen: [String] = ["tcp://127.0.0.1:5000"]
+    @Option(help: ArgumentHelp("Where to listen without CURVE; may be given several times.", valueName: "tcp://address:port"))
+    var listen: [String] = []
+
+    @Option(help: ArgumentHelp("Where to listen with CURVE; may be given several times.", valueName: "tcp://address:port"))
+    var listenCurve: [String] = []
 
     @Option(help: "The folder with the core's socket front.sock.")
     var runDir: String
@@ -78,7 +89,7 @@ struct Front: ParsableCommand {
     func run() throws {
         let log = self.logging.start("ca-front")
         let listeners: [RelayListener]
-        do { listeners = try self.listen.map { try RelayListener(endpoint: $0) } } catch let error as RelayError {
+        do throws(RelayError) { listeners = try RelayListener.all(plain: self.listen, curve: self.listenCurve, port: 5_000) } catch {
             throw ValidationError(error.message)
         }
         let code = runFront(FrontOptions(listeners: listeners, runDirectory: self.runDir, version: CoreVersion.text)) { level, line in

@@ -22,8 +22,7 @@ package struct Listeners: Sendable, Equatable {
 
     init(_ plan: ServicePlan) {
         self.init(
-            host: plan.host.description, port: Int64(plan.port), front: plan.endpoint(plan.port),
-            registrar: plan.endpoint(plan.registrarPort))
+            host: plan.host.description, port: Int64(plan.port), front: plan.places(plan.port), registrar: plan.places(plan.registrarPort))
     }
 
     package init?(_ json: JSON) {

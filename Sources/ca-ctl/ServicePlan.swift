@@ -14,7 +14,12 @@ package struct ServicePlan: Sendable {
     package static let bridge = "ocsp"
 
     package var locations: Locations
+    /// The address that stands for all where one is shown.
     package var host: HostAddress
+    /// Where front and registrar listen, each on its port.
+    package var listeners: [Configuration.Listener]
+    /// What the core tells nodes of its addresses, where the configuration does not say it.
+    package var reachedAt: [String] = []
     package var port: Int
     package var registrarPort: Int
     /// `plain` or `json`: the services' standard error is ours, and they cannot tell what it is.
@@ -38,6 +43,7 @@ package struct ServicePlan: Sendable {
     ) {
         self.locations = locations
         self.host = host
+        listeners = [Configuration.Listener(address: host, security: .plain)]
         self.port = port
         self.registrarPort = registrarPort
         self.logFormat = logFormat
@@ -46,7 +52,18 @@ package struct ServicePlan: Sendable {
         self.keyPasswordFile = keyPasswordFile
     }
 
-    package func endpoint(_ port: Int) -> String { host.isIPv6 ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)" }
+    private static func endpoint(_ address: HostAddress, _ port: Int) -> String {
+        address.isIPv6 ? "tcp://[\(address)]:\(port)" : "tcp://\(address):\(port)"
+    }
+
+    /// Where a port is had, for people; listeners with CURVE are marked.
+    package func places(_ port: Int) -> String {
+        listeners.map { Self.endpoint($0.address, port) + ($0.security == .curve ? " (CURVE)" : "") }.joined(separator: ", ")
+    }
+
+    private func listening(_ port: Int) -> [String] {
+        listeners.flatMap { [$0.security == .curve ? "--listen-curve" : "--listen", Self.endpoint($0.address, port)] }
+    }
 
     /// The services in start order. Their environment is empty: what they need stands in arguments and files.
     /// - Throws: `.program` when one of the programs is not there.
@@ -60,17 +77,19 @@ package struct ServicePlan: Sendable {
         let essential = [
             ServiceSpec(
                 name: Self.core, executable: core,
-                arguments: ["serve", "--data-dir", locations.dataDirectory] + sockets + secrets + socketAccess + log,
+                arguments: ["serve", "--data-dir", locations.dataDirectory, "--port", "\(port)"] + sockets
+                    + reachedAt.flatMap { ["--reached-at", $0] }
+                    + secrets + socketAccess + log,
                 // Its supplementary groups let it give its sockets to them.
                 runAs: users.map { $0.core.identity(groups: [$0.front.gid, $0.registrar.gid] + ($0.bridge.map { [$0.gid] } ?? [])) },
                 // A store of many gigabytes may have to be recovered first.
                 restart: restart, startTimeout: .seconds(120), watchdogInterval: watchdog, isEssential: true, hasFolder: users != nil),
             ServiceSpec(
-                name: Self.front, executable: core, arguments: ["front"] + sockets + ["--listen", endpoint(port)] + log,
+                name: Self.front, executable: core, arguments: ["front"] + sockets + listening(port) + log,
                 runAs: users?.front.identity(), after: [Self.core], restart: restart, watchdogInterval: watchdog, isEssential: true),
             ServiceSpec(
                 name: Self.registrar, executable: try programs.path(of: "ca-registrar"),
-                arguments: sockets + ["--listen", endpoint(registrarPort)] + log,
+                arguments: sockets + listening(registrarPort) + log,
                 // The core's group opens events.sock and nothing else.
                 runAs: users.map { $0.registrar.identity(groups: [$0.core.gid]) }, after: [Self.core], restart: restart,
                 watchdogInterval: watchdog),

@@ -89,6 +89,8 @@ struct Up: ParsableCommand {
             logFormat: format.rawValue, logLevel: configuration.logLevel.rawValue,
             seedFile: try givenSeedFile.map { try NamedFile.absolute($0) },
             keyPasswordFile: configuration.passwordFile == nil ? Credential.path("ca-key-password") : nil)
+        plan.listeners = configuration.listeners
+        plan.reachedAt = configuration.advertised
         plan.bridge = bridge
         if let watchdog { plan.watchdog = .milliseconds(Int64(watchdog * 1000)) }
         if let restartLimit { plan.restart.limit = restartLimit }
@@ -295,7 +297,7 @@ private final class Supervising {
         // ca-core is ready; should it have ended again meanwhile, its facts are left out.
         let status = try? shared.ask("status", timeout: .seconds(5))
         let facts: [(String, JSON)] = [
-            ("listen", .string(plan.endpoint(plan.port))), ("registrar", .string(plan.endpoint(plan.registrarPort))),
+            ("listen", .string(plan.places(plan.port))), ("registrar", .string(plan.places(plan.registrarPort))),
             ("subject", status?["ca"]?["subject"] ?? .null), ("fingerprint", status?["ca"]?["fingerprint"] ?? .null),
             ("registration", status?["registration"] ?? .null), ("data_dir", .string(plan.locations.dataDirectory)),
             ("run_dir", .string(plan.locations.runDirectory)), ("pid", .integer(getpid())),
@@ -332,7 +334,7 @@ private final class Supervising {
         let token = "\(made == nil ? "" : "the one above, or ")a fresh one from \(shared.command("registrar open"))"
         return "\nThe CA is running.\n"
             + TextTable(facts: [
-                ("  nodes and admins", plan.endpoint(plan.port)), ("  registration", plan.endpoint(plan.registrarPort)),
+                ("  nodes and admins", plan.places(plan.port)), ("  registration", plan.places(plan.registrarPort)),
                 ("", window.map { WindowText.describe($0, now: shared.now) } ?? ""),
                 ("  OCSP, CRL (HTTP)", plan.runsBridge ? BridgeSockets.http(in: plan.locations.runDirectory) : "no; see the warning"),
                 ("  CA", ca.text("subject")),

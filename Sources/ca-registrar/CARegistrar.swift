@@ -14,8 +14,11 @@ struct CARegistrar: ParsableCommand {
             """,
         version: "0.1.0")
 
-    @Option(help: ArgumentHelp("Where to listen; may be given several times.", valueName: "tcp://address:port"))
-    var listen: [String] = ["tcp://127.0.0.1:5001"]
+    @Option(help: ArgumentHelp("Where to listen without CURVE; may be given several times.", valueName: "tcp://address:port"))
+    var listen: [String] = []
+
+    @Option(help: ArgumentHelp("Where to listen with CURVE; may be given several times.", valueName: "tcp://address:port"))
+    var listenCurve: [String] = []
 
     @Option(help: "The folder with ca-core's sockets registrar.sock and events.sock.")
     var runDir: String
@@ -26,9 +29,9 @@ struct CARegistrar: ParsableCommand {
         let logger = self.logging.start("ca-registrar")
         let log: RelayLog = { level, line in logger.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)") }
         let listeners: [RelayListener]
-        do {
-            listeners = try listen.map { try RelayListener(endpoint: $0) }
-        } catch let error as RelayError {
+        do throws(RelayError) {
+            listeners = try RelayListener.all(plain: listen, curve: listenCurve, port: 5_001)
+        } catch {
             throw ValidationError(error.message)
         }
         let code = runRegistrar(RegistrarOptions(listeners: listeners, runDirectory: runDir, version: Self.configuration.version), log: log)

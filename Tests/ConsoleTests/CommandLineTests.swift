@@ -186,7 +186,7 @@ struct CommandLineTests {
     @Test(
         "what is refused before the CA is asked ends with 1 and one line",
         arguments: [
-            "up --no-init --data-dir /nonexistent/upki", "up --host 192.0.2.1 --data-dir /nonexistent/upki",
+            "up --no-init --data-dir /nonexistent/upki", "up --host ca.example.com --data-dir /nonexistent/upki",
             "profile add /nonexistent/p.yml",
             "cert sign /nonexistent/c.pem", "ocsp check /nonexistent/c.pem",
             "init --seed-file /nonexistent/seed --data-dir /nonexistent/upki", "init --recover --data-dir /nonexistent/upki",

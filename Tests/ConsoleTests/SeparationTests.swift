@@ -87,7 +87,8 @@ struct SeparationTests {
         #expect(services.map(\.folderGroup) == [nil, nil, nil, nil])
         #expect(
             services[0].arguments == [
-                "serve", "--data-dir", "/data", "--run-dir", "/run/x/core", "--socket-group", "front=902", "--socket-group",
+                "serve", "--data-dir", "/data", "--port", "5000", "--run-dir", "/run/x/core", "--socket-group", "front=902",
+                "--socket-group",
                 "registrar=903", "--socket-group", "ocsp=904", "--socket-group", "events=901", "--peer-user", "front=902", "--peer-user",
                 "registrar=903", "--peer-user", "ocsp=904", "--log-format", "json", "--log-level", "info",
             ])

@@ -39,7 +39,7 @@ struct ServicePlanTests {
             #expect(services.map(\.hasFolder) == [false, false, false, true])
             #expect(
                 services[0].arguments == [
-                    "serve", "--data-dir", "/data", "--run-dir", "/run/x", "--log-format", "json", "--log-level", "info",
+                    "serve", "--data-dir", "/data", "--port", "5000", "--run-dir", "/run/x", "--log-format", "json", "--log-level", "info",
                 ])
             #expect(
                 services[1].arguments == [
@@ -80,7 +80,7 @@ struct ServicePlanTests {
             plan.keyPasswordFile = "/run/credentials/x/ca-key-password"
             let services = try plan.services(programs)
             #expect(
-                services[0].arguments[5...8] == [
+                services[0].arguments[7...10] == [
                     "--seed-file", "/run/credentials/x/seed", "--key-password-file", "/run/credentials/x/ca-key-password",
                 ])
             for service in services.dropFirst() { #expect(!service.arguments.contains { $0.contains("credentials") }) }
@@ -89,7 +89,7 @@ struct ServicePlanTests {
 
     @Test("an IPv6 address stands in brackets")
     func ipv6() throws {
-        #expect(try Self.plan(host: "::1").endpoint(5000) == "tcp://[::1]:5000")
+        #expect(try Self.plan(host: "::1").places(5000) == "tcp://[::1]:5000")
     }
 
     @Test("a program that is not there is named, with where it was looked for")

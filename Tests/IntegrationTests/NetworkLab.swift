@@ -92,14 +92,18 @@ final class NetworkLab {
     // MARK: Programs
 
     /// Starts a peer script on a host.
-    func start(_ script: String, _ arguments: [String] = [], on host: Host, input: String = "", keepInput: Bool = false) throws -> ProgramRun {
+    func start(_ script: String, _ arguments: [String] = [], on host: Host, input: String = "", keepInput: Bool = false) throws
+        -> ProgramRun
+    {
         try self.place.start(
-            self.on(host) + [try Checkout.python("0.1.6"), "-B", "\(Checkout.peers)/\(script)"] + arguments, input: input, keepInput: keepInput)
+            self.on(host) + [try Checkout.python("0.1.6"), "-B", "\(Checkout.peers)/\(script)"] + arguments, input: input,
+            keepInput: keepInput)
     }
 
     /// Runs a peer script on a host and reads the JSON of its last line.
     func peer(
-        _ script: String, _ arguments: [String] = [], on host: Host, version: String = "0.1.6", input: JSON = .null, within: Duration = .seconds(120)
+        _ script: String, _ arguments: [String] = [], on host: Host, version: String = "0.1.6", input: JSON = .null,
+        within: Duration = .seconds(120)
     ) throws -> JSON {
         let finished = try self.place.run(
             self.on(host) + [try Checkout.python(version), "-B", "\(Checkout.peers)/\(script)"] + arguments,

@@ -38,8 +38,10 @@ final class FakeCore: Sendable {
     private let thread: Mutex<OwnedThread?>
 
     /// - Parameter respond: the payload to answer a request with at once; nil leaves it open.
+    ///   - relay: the data with which the relay's own question is answered.
     init(
         path: String, eventsPath: String? = nil, instance: String = "c0ffee", greeting: Greeting = .welcome,
+        relay: @escaping @Sendable (JSON) -> JSON = { _ in [:] },
         respond: @escaping @Sendable (CoreRequest) -> [UInt8]?
     ) throws {
         requests = try Mailbox()
@@ -96,6 +98,12 @@ final class FakeCore: Sendable {
                                 let header = InternalLink.AnswerHeader(kind: .refusedVersion, id: request.header.id, version: version)
                                 _ = try socket.sendNow(parts: [request.connection, header.encoded, refusal])
                             }
+                            continue
+                        }
+                        if request.header.identity == .none, let own = try? Request(frame: request.payload), own.task == "relay" {
+                            let header = InternalLink.AnswerHeader(kind: .answer, id: request.header.id)
+                            _ = try socket.sendNow(
+                                parts: [request.connection, header.encoded, Answer.frame(relay(.object(own.parameters.members)))])
                             continue
                         }
                         requests.post(request)

@@ -61,6 +61,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("compare_checkpoints", .local, "checkpoints", on: [.admin]), .init("audit_checkpoint", .local, on: [.admin]),
         .init("acknowledge_audit", .local, changes: true, "reason", on: [.admin]),
         .init("show_crl", .local, on: [.admin]),
+        .init("relay", .anyone, on: [.front, .registrar]), .init("transport", .node),
         .init("accept_clock", .local, changes: true, on: [.admin]),
         .init("metrics", .local, on: [.admin]), .init("doctor", .local, on: [.admin]),
         .init("import_crl", .local, changes: true, "upload", on: [.admin]),

@@ -102,6 +102,17 @@ private struct FakeOperations: Operations {
     }
 }
 
+final class FakeRelays: RelayKeeping {
+    let reports = Mutex<[String]>([])
+
+    func curveKeys(for channel: Caller.Channel) -> JSON { [["number": .integer(0), "secret": .string("secret of \(channel.rawValue)")]] }
+    let limits = RelayLimits()
+    var transport: JSON { ["core_key": "key"] }
+    func report(_ counters: JSON, from channel: Caller.Channel) {
+        self.reports.withLock { $0.append("\(channel.rawValue) \(counters.text)") }
+    }
+}
+
 /// One CA with a node, an admin node and a stranger, all asked by frames.
 struct TaskBench: Sendable {
     let test: TestAuthority
@@ -124,7 +135,7 @@ struct TaskBench: Sendable {
         try self.test.addAdmin("CN=boss")
         self.services = Services(
             authority: self.test.authority, keys: FakeKeys(areReady: keysAreReady), seeds: self.seeds, publisher: FakePublisher(self.test),
-            operations: FakeOperations(),
+            operations: FakeOperations(), relays: FakeRelays(),
             readProfile: { name, tree in
                 guard case .object = tree, CertificateProfile.isValidName(name) else {
                     throw Refusal(.invalidParameter, "Invalid profile parameter: it is an object")

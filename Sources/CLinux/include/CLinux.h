@@ -94,4 +94,18 @@ struct clinux_connection {
 /* getsockopt(2) on a TCP socket. -ENOTSOCK, -EBADF and others where the descriptor is no such thing (any more). */
 int clinux_connection(int descriptor, struct clinux_connection *out);
 
+/* Bytes of a TCP connection that this process has read: what came less what waits. */
+int clinux_bytes_read(int descriptor, uint64_t *out);
+
+/* The peer of a TCP connection: text of its IPv4 address (also where that is mapped into IPv6), or of the first 64 bits of its IPv6
+   address with "/64"; room for 64 bytes. */
+int clinux_peer_network(int descriptor, char *out);
+
+/* shutdown(2) of both directions: whoever owns the descriptor reads the end of the connection. */
+int clinux_shut_down(int descriptor);
+
+/* setrlimit(2) of RLIMIT_NOFILE and RLIMIT_DATA, soft and hard, never above what is allowed; 0 leaves one as it is. Gives what holds then. */
+int clinux_limit_descriptors(uint64_t wanted, uint64_t *out);
+int clinux_limit_memory(uint64_t wanted, uint64_t *out);
+
 #endif

@@ -17,6 +17,8 @@ def main() -> None:
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
     socket.setsockopt(zmq.HANDSHAKE_IVL, 3000)
+    # After a refused handshake there may be no connection to send on.
+    socket.sndtimeo = int(given.get("seconds", 5) * 1000)
     public = None
     if given.get("server_key"):
         if given.get("secret"):
@@ -31,8 +33,11 @@ def main() -> None:
     seconds = given.get("seconds", 5)
     answers = []
     for task, params in given["requests"]:
-        socket.send_multipart([b"", json.dumps({"TASK": task, "params": params}).encode()])
-        answers.append(json.loads(socket.recv_multipart()[-1]) if socket.poll(seconds * 1000) else None)
+        try:
+            socket.send_multipart([b"", json.dumps({"TASK": task, "params": params}).encode()])
+            answers.append(json.loads(socket.recv_multipart()[-1]) if socket.poll(seconds * 1000) else None)
+        except zmq.Again:
+            answers.append(None)
     events = []
     while monitor.poll(0):
         events.append(zmq.Event(recv_monitor_message(monitor)["event"]).name)

@@ -1,0 +1,136 @@
+// What ca-core hands its relays, CURVE keys and limits, and what it keeps of what they say of themselves.
+
+import Authority
+import CAKeys
+import PKI
+import Settings
+import Synchronization
+import Tasks
+import UPKIProtocol
+import ZeroMQ
+
+/// Where the CA is reached, when the command line of the programs says so and not the configuration.
+public struct ReachedAt: Sendable {
+    /// The front's port; the registrar has the next one.
+    public var port: Int?
+    /// Addresses and names for enrolment strings; empty: as configured.
+    public var addresses: [String]
+
+    public init(port: Int? = nil, addresses: [String] = []) {
+        self.port = port
+        self.addresses = addresses
+    }
+}
+
+/// The side of the core that relays see.
+final class RelayKeeper: RelayKeeping {
+    private struct State {
+        var keys: CurveKeys
+        var configuration: Configuration
+        var counters: [Caller.Channel: [(name: String, value: Int64)]] = [:]
+    }
+
+    private let state: Mutex<State>
+    private let reachedAt: ReachedAt
+    private let fingerprint: String
+
+    /// More kinds than any relay of ours has.
+    private static let mostCounters = 64
+    private static let longestName = 40
+
+    init(_ opened: OpenedAuthority, reachedAt: ReachedAt) throws {
+        self.state = Mutex(State(keys: try CurveKeys(reading: opened.directory), configuration: opened.configuration))
+        self.reachedAt = reachedAt
+        self.fingerprint = opened.authority.issuer.fingerprint.filter { $0 != ":" }.lowercased()
+    }
+
+    var keys: CurveKeys { self.state.withLock { $0.keys } }
+
+    /// From the next question of a relay on.
+    func set(_ keys: CurveKeys) { self.state.withLock { $0.keys = keys } }
+    func set(_ configuration: Configuration) { self.state.withLock { $0.configuration = configuration } }
+
+    // MARK: RelayKeeping
+
+    func curveKeys(for channel: Caller.Channel) -> JSON {
+        let keys = self.keys
+        let (current, next, port) =
+            channel == .registrar
+            ? (keys.registrar, keys.next?.registrar, keys.next?.registrarPort) : (keys.core, keys.next?.core, keys.next?.port)
+        func json(_ key: CurveKeys.Key, _ port: Int?) -> JSON {
+            .object(
+                [
+                    .init("number", .integer(key.number)), .init("public", .string(key.pair.publicKey)),
+                    .init("secret", .string(key.pair.secretKey)),
+                ] + (port.map { [.init("port", .integer($0))] } ?? []))
+        }
+        return .array([json(current, nil)] + (next.map { [json($0, port)] } ?? []))
+    }
+
+    var limits: RelayLimits { RelayLimits(self.state.withLock { $0.configuration.limits }) }
+
+    var transport: JSON {
+        let (keys, configuration) = self.state.withLock { ($0.keys, $0.configuration) }
+        let port = self.reachedAt.port ?? configuration.port
+        let addresses =
+            configuration.advertise.isEmpty && !self.reachedAt.addresses.isEmpty ? self.reachedAt.addresses : configuration.advertised
+        let next = keys.next.map { next in
+            JSON.object([
+                .init("number", .integer(next.core.number)), .init("port", .integer(next.port)),
+                .init("registrar_port", .integer(next.registrarPort)), .init("core_key", .string(next.core.pair.publicKey)),
+                .init("registrar_key", .string(next.registrar.pair.publicKey)),
+            ])
+        }
+        return .object([
+            .init("number", .integer(keys.core.number)), .init("addresses", .array(addresses.map { .string($0) })),
+            .init("port", .integer(port)), .init("registrar_port", .integer(port + 1)),
+            .init("core_key", .string(keys.core.pair.publicKey)), .init("registrar_key", .string(keys.registrar.pair.publicKey)),
+            .init("fingerprint", .string(self.fingerprint)), .init("next", next ?? .null),
+        ])
+    }
+
+    /// Bounded, and with names that can make no other line of the metrics: a relay that was taken over writes here.
+    func report(_ counters: JSON, from channel: Caller.Channel) {
+        guard let members = counters.objectValue else { return }
+        let kept = members.prefix(Self.mostCounters).compactMap { member -> (name: String, value: Int64)? in
+            guard (1...Self.longestName).contains(member.name.utf8.count), member.name.utf8.allSatisfy(Self.isNameByte),
+                let value = member.value.integerValue, value >= 0
+            else { return nil }
+            return (member.name, value)
+        }
+        self.state.withLock { $0.counters[channel] = kept }
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            || byte == UInt8(ascii: "_")
+    }
+
+    /// As the relays said last, those of the front first.
+    var counters: [(relay: String, name: String, value: Int64)] {
+        let counters = self.state.withLock { $0.counters }
+        return [Caller.Channel.front, .registrar].flatMap { channel in
+            (counters[channel] ?? []).map { (channel.rawValue, $0.name, $0.value) }
+        }
+    }
+}
+
+extension RelayLimits {
+    /// From the units of the configuration to milliseconds and bytes.
+    init(_ limits: Configuration.Limits) {
+        self.init()
+        self.connections = limits.connections
+        self.connectionsPerAddress = limits.connectionsPerAddress
+        self.connectionRate = limits.connectionRate
+        self.handshake = limits.handshake * 1_000
+        self.messageSize = limits.messageSize << 10
+        self.requests = limits.requests
+        self.requestsPerIdentity = limits.requestsPerIdentity
+        self.requestsPerAddress = limits.requestsPerAddress
+        self.bytesPerIdentity = limits.bytesPerIdentity << 20
+        self.bytesPerAddress = limits.bytesPerAddress << 20
+        self.ratePerIdentity = limits.ratePerIdentity
+        self.ratePerAddress = limits.ratePerAddress
+        self.strangerRate = limits.strangerRate
+    }
+}

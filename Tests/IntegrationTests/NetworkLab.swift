@@ -123,11 +123,11 @@ final class NetworkLab {
 
     // MARK: Listening
 
-    /// Records everything that crosses the Ethernet until it is told to stop.
+    /// Records everything on the wire of the CA's host until it is told to stop.
     func sniff(to file: String) throws -> ProgramRun {
         let sniffer = try self.place.start(
-            self.inside("net") + ["/usr/bin/tcpdump", "-i", "br0", "-s", "0", "-B", "65536", "-U", "-n", "-Z", "root", "-w", file, "tcp"])
-        try sniffer.waitFor("listening on br0")
+            self.inside("net") + ["/usr/bin/tcpdump", "-i", NetworkLab.Host.ca.rawValue, "-s", "0", "-B", "65536", "-U", "-n", "-Z", "root", "-w", file, "tcp"])
+        try sniffer.waitFor("listening on \(NetworkLab.Host.ca.rawValue)")
         return sniffer
     }
 
@@ -139,6 +139,18 @@ final class NetworkLab {
         }
         self.place.end()
     }
+}
+
+/// A node that registered over CURVE, and what it knows.
+struct NetworkNode {
+    let commonName: String
+    let curveSecret: String
+    let publicKey: String
+    /// The CA's keys for ports 5000 and 5001.
+    let serverKey: String
+    let registrarKey: String
+    /// What it registered with.
+    let token: String
 }
 
 /// A CA on the CA's host: with CURVE on both of its addresses, without on loopback.
@@ -176,15 +188,30 @@ final class LabCA {
         try self.ca.facts(["registrar", "open", "--for", "30m"] + (commonName.map { ["--cn", $0] } ?? []))
     }
 
-    /// Enrols a node on a host; its identity folder.
-    func enrol(_ commonName: String, on host: NetworkLab.Host) throws -> String {
-        let string = try self.open(commonName)["enrolment"]?.stringValue ?? ""
-        let folder = self.lab.place.path(commonName)
-        let enrolled = try self.lab.ctl(["enroll", "-", "--out", folder], on: host, input: string + "\n")
-        guard enrolled.code == 0 else {
-            throw TestFailure(description: "enroll ended with \(enrolled.code): \(enrolled.output)\(enrolled.errors)")
-        }
-        return folder
+    /// Registers a node over CURVE, from a host, with a key and a CSR of its own.
+    func enrol(_ commonName: String, on host: NetworkLab.Host) throws -> NetworkNode {
+        let opened = try self.open(commonName)
+        let fresh = try self.lab.peer("curve_keys.py", on: host)
+        let node = NetworkNode(
+            commonName: commonName, curveSecret: fresh["secret"]?.stringValue ?? "", publicKey: fresh["public"]?.stringValue ?? "",
+            serverKey: opened.at("transport", "core_key")?.stringValue ?? "",
+            registrarKey: opened.at("transport", "registrar_key")?.stringValue ?? "", token: opened["token"]?.stringValue ?? "")
+        let answer = try self.register(node, as: node.curveSecret, on: host)
+        guard answer["EVENT"] == "ANSWER" else { throw TestFailure(description: "register: \(answer.text)") }
+        return node
+    }
+
+    /// What `register` answers to a node's token and name, asked with this CURVE key.
+    func register(_ node: NetworkNode, as secret: String, on host: NetworkLab.Host) throws -> JSON {
+        let csr = try self.lab.place.csr("/CN=\(node.commonName)")
+        let told = try self.lab.peer(
+            "curve_client.py", on: host,
+            input: [
+                "address": .string(NetworkLab.Host.ca.address), "port": .integer(self.ca.registrarPort), "server_key": .string(node.registrarKey),
+                "secret": .string(secret),
+                "requests": [["register", ["seed": .string(node.token), "cn": .string(node.commonName), "csr": .string(csr)]]],
+            ])
+        return told["answers"]?.arrayValue?.first ?? .null
     }
 
     func end() { self.ca.end() }

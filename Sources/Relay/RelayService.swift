@@ -1,4 +1,5 @@
 // The two programs that are a relay: the front and the registrar, from their options to their exit code.
+import CLinux
 import Supervised
 import Synchronization
 import Threads
@@ -54,7 +55,18 @@ public func runRegistrar(_ options: RegistrarOptions, log: @escaping RelayLog) -
 /// A relay under a supervisor: signals on the main thread, events, status and watchdog on a thread of their own, so that neither
 /// a supervisor that does not read nor a full pipe of logs can hold up the relaying.
 private enum RelayService {
+    /// What strangers can make a relay take, before it ends and another is started in its place: the host has more to do. 65,536 connections,
+    /// each seen twice, and a gigabyte of memory that can be written to.
+    private static let mostDescriptors: UInt64 = 131_584
+    private static let mostMemory: UInt64 = 1 << 30
+
     static func run(_ options: RelayOptions, _ log: @escaping RelayLog) -> Int32 {
+        var (descriptors, memory): (UInt64, UInt64) = (0, 0)
+        if clinux_limit_descriptors(mostDescriptors, &descriptors) != 0 || clinux_limit_memory(mostMemory, &memory) != 0 {
+            log(.warning, "the limits of descriptors and memory cannot be set")
+        } else if descriptors < UInt64(options.limits.connections) + 512 {
+            log(.warning, "only \(descriptors) descriptors are allowed, fewer than limits.connections may need; raise the hard limit (ulimit -Hn)")
+        }
         do throws(SupervisedError) {
             let signals = try ShutdownSignals()
             do throws(RelayError) {

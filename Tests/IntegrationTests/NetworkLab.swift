@@ -126,7 +126,7 @@ final class NetworkLab {
     /// Records everything on the wire of the CA's host until it is told to stop.
     func sniff(to file: String) throws -> ProgramRun {
         let sniffer = try self.place.start(
-            self.inside("net") + ["/usr/bin/tcpdump", "-i", NetworkLab.Host.ca.rawValue, "-s", "0", "-B", "65536", "-U", "-n", "-Z", "root", "-w", file, "tcp"])
+            self.inside("net") + ["/usr/bin/tcpdump", "-i", NetworkLab.Host.ca.rawValue, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-n", "-Z", "root", "-w", file, "tcp"])
         try sniffer.waitFor("listening on \(NetworkLab.Host.ca.rawValue)")
         return sniffer
     }

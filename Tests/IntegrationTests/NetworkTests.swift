@@ -60,6 +60,9 @@ extension IntegrationTests {
                     ])
                 listener.closeInput()
                 try listener.finish()
+                try waitUntil("the marker has been captured") {
+                    FileManager.default.contents(atPath: capture)?.range(of: Data(marker.utf8)) != nil
+                }
                 sniffer.signal(SIGINT)
                 try sniffer.finish()
 
@@ -153,7 +156,7 @@ extension IntegrationTests {
                         ("renew", ["serial": serial]), ("revoke", ["serial": serial]), ("view", ["serial": serial]),
                         ("get_node", ["cn": "good.example.com"]),
                     ])
-                #expect(other[0].refusal.hasPrefix("XX") && other[1].refusal.hasPrefix("XX"), "\(other)")
+                #expect(other.prefix(3).allSatisfy { $0.refusal.hasPrefix("Certificate not found") }, "\(other)")
                 let owners = try self.ask(lab, ca, from: .ra, as: good, secret: good.curveSecret, [("ocsp_check", ["serial": serial])])
                 #expect(owners.first?.at("DATA", "status") == "good")
                 #expect(other.allSatisfy { !$0.text.contains("PRIVATE KEY") })

@@ -1,7 +1,7 @@
 """Looks for texts in the TCP streams of a capture.
 
     stdin:  {"capture": path of a pcap file, "texts": [texts to look for]}
-    stdout: {"packets", "bytes": {port: bytes of payload}, "found": [texts that a stream holds], "curve": [ports whose streams begin as CURVE does]}
+    stdout: {"packets", "bytes": {port: bytes of payload}, "found": [texts that a stream holds], "curve": [ports whose clients' streams begin as CURVE does]}
 
 Streams are put together by their sequence numbers, so that a text that two segments share is found too.
 """
@@ -9,6 +9,8 @@ Streams are put together by their sequence numbers, so that a text that two segm
 import json
 import struct
 import sys
+
+SYN = 2  # of the flags SYN and ACK: a client's first segment
 
 
 def segments(data: bytes):
@@ -28,7 +30,7 @@ def segments(data: bytes):
         tcp = frame[14 + header : 14 + total]
         source, target, sequence = struct.unpack(">HHI", tcp[:8])
         payload = tcp[(tcp[12] >> 4) * 4 :]
-        yield (frame[26:30], source, frame[30:34], target), sequence, bool(tcp[13] & 2), payload
+        yield (frame[26:30], source, frame[30:34], target), sequence, tcp[13] & 0x12, payload
 
 
 def main() -> None:
@@ -38,17 +40,21 @@ def main() -> None:
     packets = 0
     streams: dict = {}
     current: dict = {}
-    for flow, sequence, is_start, payload in segments(data):
+    opened = set()
+    for flow, sequence, flags, payload in segments(data):
         packets += 1
-        if is_start:
+        if flags & SYN:
             current[flow] = (flow, sequence, packets)
+            if flags == SYN:
+                opened.add(current[flow])
             streams[current[flow]] = {}
             continue
         if payload and flow in current:
             first = current[flow][1]
             streams[current[flow]][(sequence - first - 1) & 0xFFFFFFFF] = payload
     found, curve, sizes = set(), set(), {}
-    for (flow, _, _), pieces in streams.items():
+    for stream, pieces in streams.items():
+        flow = stream[0]
         text = bytearray()
         for offset in sorted(pieces):
             piece = pieces[offset]
@@ -59,7 +65,7 @@ def main() -> None:
             text += piece
         for port in (flow[1], flow[3]):
             sizes[str(port)] = sizes.get(str(port), 0) + len(text)
-        if text[:1] == b"\xff" and text[12:17] == b"CURVE":
+        if stream in opened and text[:1] == b"\xff" and text[12:17] == b"CURVE":
             curve.add(flow[3])
         found |= {one for one in given["texts"] if one.encode() in text}
     json.dump({"packets": packets, "bytes": sizes, "found": sorted(found), "curve": sorted(curve)}, sys.stdout)

@@ -134,6 +134,7 @@ final class RelayLoop {
     private var nodesVersion: String?
     private var keys: [(pair: ZMQCurveKeyPair, port: Int?)] = []
     private var relayQuestion: UInt64?
+    private var relayAskedAt = MonotonicTime.now
     private var relayAskedAgainAt = MonotonicTime.now
 
     private static let eventsPerTurn = 64
@@ -142,6 +143,7 @@ final class RelayLoop {
     /// A pass comes at least that often, so that the watchdog sees the loop move and the window's end is noticed.
     private static let longestWait = 1_000
     private static let windowAnswerTime = 1_000
+    private static let strangersInterval = 20
     /// How long answers may still be on their way to clients when the relay has ended.
     private static let lastAnswersTime = 300
     /// JSON is not parsed beyond that when a deadline passes; a larger request is taken for one that may change something.
@@ -381,9 +383,10 @@ final class RelayLoop {
         let now = MonotonicTime.now
         let party = parties.identity(identity, limits, at: now.nanoseconds)
         let network = parties.network(address, limits, at: now.nanoseconds)
-        if let limit = Parties.limit(
-            payload.count, of: party, in: network, isStranger: isStranger(identity), limits, at: now.nanoseconds)
-        {
+        let isStranger = isStranger(identity)
+        // It may have been registered a moment ago.
+        if isStranger { askSoon(at: now) }
+        if let limit = Parties.limit(payload.count, of: party, in: network, isStranger: isStranger, limits, at: now.nanoseconds) {
             counters.met(limit)
             return try answer(client, message.envelope, refusals[limit.rawValue])
         }
@@ -609,7 +612,14 @@ final class RelayLoop {
         let header = InternalLink.RequestHeader(kind: .request, id: id, arrival: now.nanoseconds, identity: .none)
         guard try core.send(header, Request(task: "relay", parameters: Parameters(parameters)).frame) else { return }
         relayQuestion = id
+        relayAskedAt = now
         relayAskedAgainAt = now.advanced(byMilliseconds: options.coreInterval)
+    }
+
+    /// Asks for the nodes' keys before it is due, as often as the shortest interval allows however many strangers there are.
+    private func askSoon(at now: MonotonicTime) {
+        guard relayQuestion == nil else { return }
+        relayAskedAgainAt = min(relayAskedAgainAt, max(now, relayAskedAt.advanced(byMilliseconds: Self.strangersInterval)))
     }
 
     private func relayAnswered(_ payload: [UInt8], at now: MonotonicTime) {

@@ -16,6 +16,7 @@ public final class Authority: Sendable {
     private let current: Mutex<AuthorityState>
     private let currentRules: Mutex<Rules>
     private let extensionCache = ProfileExtensionCache()
+    let nodeKeysCache = NodeKeysCache()
     let refusalRecords = RefusalRecords()
     /// Whether the store failed at the last commit, so that what it holds is to be asked before the next one.
     let isInDoubt = Atomic<Bool>(false)

@@ -111,6 +111,9 @@ public struct AuthorityState: Sendable {
     /// The live node whose own certificate has this serial number.
     public func node(serial: SerialNumber) -> Node? { self.nodes.values.first { $0.serial == serial } }
 
+    /// Another number whenever a node is another one.
+    private(set) var nodesGeneration: UInt64 = 0
+
     /// Adds or replaces a node, keeping the indexes true.
     mutating func set(_ node: Node) {
         if let old = self.nodes[node.id], old.state == .live {
@@ -119,6 +122,7 @@ public struct AuthorityState: Sendable {
             if self.nodeByCommonName[name] == old.id { self.nodeByCommonName[name] = nil }
         }
         self.nodes[node.id] = node
+        self.nodesGeneration += 1
         if node.state == .live {
             if let binding = node.binding { self.nodeByBinding[binding] = node.id }
             self.nodeByCommonName[DistinguishedName.normalised(node.commonName)] = node.id

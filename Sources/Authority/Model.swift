@@ -174,10 +174,13 @@ public struct Token: Sendable, Equatable {
     public var expiresAt: UnixTime?
     /// When a one-time token was used.
     public var usedAt: UnixTime?
+    /// The certificate that a one-time token was used for, so that a lost answer can be given again.
+    public var usedFor: SerialNumber?
     public var isRevoked: Bool
 
     public init(
-        hash: [UInt8], kind: Kind, commonName: String? = nil, expiresAt: UnixTime? = nil, usedAt: UnixTime? = nil, isRevoked: Bool = false
+        hash: [UInt8], kind: Kind, commonName: String? = nil, expiresAt: UnixTime? = nil, usedAt: UnixTime? = nil,
+        usedFor: SerialNumber? = nil, isRevoked: Bool = false
     ) {
         self.id = Hexadecimal.encode(hash.prefix(4))
         self.hash = hash
@@ -185,6 +188,7 @@ public struct Token: Sendable, Equatable {
         self.commonName = commonName
         self.expiresAt = expiresAt
         self.usedAt = usedAt
+        self.usedFor = usedFor
         self.isRevoked = isRevoked
     }
 

@@ -2,6 +2,7 @@
 
 import Crypto
 import PKI
+import Synchronization
 
 /// The keys of nodes at one moment.
 public struct NodeKeys: Sendable, Equatable {
@@ -19,6 +20,30 @@ public struct NodeKeys: Sendable, Equatable {
     }
 }
 
+/// Relays ask up to some tens of times a second: the keys are put together only when they may be others.
+final class NodeKeysCache: Sendable {
+    private struct Entry {
+        let generation: UInt64
+        let time: UnixTime
+        let keys: NodeKeys
+    }
+    private let entry = Mutex<Entry?>(nil)
+
+    func keys(_ state: AuthorityState, now: UnixTime) -> NodeKeys {
+        self.entry.withLock { entry in
+            if let entry, entry.generation == state.nodesGeneration, entry.time == now { return entry.keys }
+            let keys = NodeKeys(state.nodes.values, now: now)
+            entry = Entry(generation: state.nodesGeneration, time: now, keys: keys)
+            return keys
+        }
+    }
+}
+
 extension Authority {
-    public var nodeKeys: NodeKeys { NodeKeys(self.state.nodes.values, now: self.clock.now) }
+    public var nodeKeys: NodeKeys { self.nodeKeysCache.keys(self.state, now: self.clock.now) }
+}
+
+extension Commit {
+    /// Audits a change of the CA's own CURVE keys, which the program keeps.
+    public mutating func auditTransport(_ detail: String) throws { try self.audit(detail: detail) }
 }

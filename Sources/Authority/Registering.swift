@@ -52,6 +52,24 @@ extension Authority {
         return .token(hash: hash)
     }
 
+    /// The registration that a one-time token was used for, where the very same is asked for again: by the same proven key or address,
+    /// for the same name and the same public key, while token, node and certificate are still good.
+    ///
+    /// - Throws: `csr` where the CSR is none.
+    public func registration(with token: String, commonName: String, csr: String, caller: Caller) throws -> EarlierRegistration? {
+        let now = self.clock.now
+        let state = self.state
+        guard let token = state.tokens[Self.hash(token: token)], let serial = token.usedFor, !token.isRevoked,
+            token.expiresAt.map({ now < $0 }) ?? true, let binding = caller.binding, let node = state.node(bound: binding),
+            node.isLive(at: now), node.serial == serial,
+            DistinguishedName.normalised(node.commonName) == DistinguishedName.normalised(commonName),
+            let certificate = try self.store.read({ try $0.certificate(serial) }), !certificate.isDeleted,
+            try self.store.read({ try $0.revocation(serial) }) == nil
+        else { return nil }
+        guard try SubjectPublicKey.canonicalHash(SigningRequest(pem: csr).key.publicKey) == Self.keyHash(of: certificate.der) else { return nil }
+        return EarlierRegistration(node: node, certificate: certificate, token: token)
+    }
+
     /// Checks a registration before any key is made for it.
     public func checkRegistration(_ request: RegistrationRequest, proof: RegistrationProof, caller: Caller) throws -> CertificateProfile {
         let now = self.clock.now
@@ -157,7 +175,24 @@ extension RegistrationWindow {
     }
 }
 
+/// A registration that was made, and whose answer is given once more.
+public struct EarlierRegistration: Sendable {
+    public let node: Node
+    public let certificate: CertificateRecord
+    let token: Token
+}
+
 extension Commit {
+    /// Audits that a registration's answer is given again; nothing else changes, and no place of the window is taken.
+    public mutating func repeatRegistration(_ earlier: EarlierRegistration) throws {
+        guard let node = self.state.node(commonName: earlier.node.commonName), node.isLive(at: self.now), node == earlier.node,
+            let token = self.state.tokens[earlier.token.hash], !token.isRevoked
+        else { throw AuthorityError(.invalidSeed, "") }
+        try self.audit(
+            target: node.subject, serial: earlier.certificate.serial,
+            detail: "the answer to the registration of node \(node.commonName) with token \(token.id) is given again")
+    }
+
     /// Records a node and its certificate; uses up the token and one place of the window.
     ///
     /// - Returns: the node as it is now.
@@ -190,7 +225,7 @@ extension Commit {
         var certificate = prepared.record
         certificate.node = node.id
         try self.store.insert(certificate, commonNameHash: prepared.commonNameHash)
-        try self.spend(proof)
+        try self.spend(proof, for: prepared.record.serial)
         try self.takePlace()
         self.actor = stranger
         try self.audit(
@@ -234,9 +269,10 @@ extension Commit {
         return earlier
     }
 
-    private mutating func spend(_ proof: RegistrationProof) throws {
+    private mutating func spend(_ proof: RegistrationProof, for serial: SerialNumber) throws {
         guard case .token(let hash) = proof, var token = self.state.tokens[hash], token.kind == .oneTime else { return }
         token.usedAt = self.now
+        token.usedFor = serial
         try self.store.set(token)
         self.state.set(token)
     }

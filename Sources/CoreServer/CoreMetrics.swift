@@ -26,7 +26,8 @@ extension CoreOperations {
     private func writeQueues(_ processing: Processing, to text: inout Exposition) {
         let depths: [(String, Int)] = [
             ("work", processing.work.count), ("changes", processing.changes.count),
-            ("key_jobs", processing.jobs[.keyMaker]?.count ?? 0), ("publisher_jobs", processing.jobs[.publisher]?.count ?? 0),
+            ("key_jobs", processing.jobs[.keyMaker]?.count ?? 0), ("seed_jobs", processing.jobs[.seedChecker]?.count ?? 0),
+            ("publisher_jobs", processing.jobs[.publisher]?.count ?? 0),
             ("list_jobs", processing.jobs[.lister]?.count ?? 0),
             ("outbox", processing.outbox.count),
         ]

@@ -71,12 +71,14 @@ private final class RunningCore: Sendable {
     private let work: Mailbox<Incoming>
     private let changes: Mailbox<PendingChange>
     private let keyJobs: Mailbox<Job>
+    private let seedJobs: Mailbox<Job>
     private let publisherJobs: Mailbox<Job>
     private let listJobs: Mailbox<Job>
     private let outbox: Mailbox<Outgoing>
     private let workers: [OwnedThread]
     private let writer: OwnedThread
     private let keyMaker: OwnedThread
+    private let seedChecker: OwnedThread
     private let publisherThread: OwnedThread
     private let lister: OwnedThread
     private let ioThread: OwnedThread
@@ -103,6 +105,7 @@ private final class RunningCore: Sendable {
         self.changes = try Mailbox(capacity: 50_000)
         // Scrypt takes a third of a second: what waits longer than the relay's patience need not be taken in.
         self.keyJobs = try Mailbox(capacity: 64)
+        self.seedJobs = try Mailbox(capacity: 64)
         self.publisherJobs = try Mailbox(capacity: 64)
         self.listJobs = try Mailbox(capacity: 64)
         self.outbox = try Mailbox()
@@ -123,7 +126,7 @@ private final class RunningCore: Sendable {
         let measurements = Measurements()
         let processing = Processing(
             services: services, work: self.work, changes: self.changes,
-            jobs: [.keyMaker: self.keyJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
+            jobs: [.keyMaker: self.keyJobs, .seedChecker: self.seedJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
             outbox: self.outbox,
             inFlight: inFlight, bridgeInFlight: bridgeInFlight, measurements: measurements, instance: instance,
             wantsList: { publisher.revocationHappened() }, log: log)
@@ -141,8 +144,10 @@ private final class RunningCore: Sendable {
         }
         let keyJobs = self.keyJobs
         self.keyMaker = try OwnedThread(name: "core-keys") { Self.runKeyMaker(keyJobs, pool, processing, log) }
+        let seedJobs = self.seedJobs
+        self.seedChecker = try OwnedThread(name: "core-seeds") { Self.runJobs(seedJobs, processing) }
         let listJobs = self.listJobs
-        self.lister = try OwnedThread(name: "core-lists") { Self.runLister(listJobs, processing) }
+        self.lister = try OwnedThread(name: "core-lists") { Self.runJobs(listJobs, processing) }
         let publisherBeat = heartbeats.loop(named: "publisher")
         self.publisherThread = try OwnedThread(name: "core-publish") { publisher.run(publisherBeat) }
 
@@ -170,7 +175,7 @@ private final class RunningCore: Sendable {
         }
     }
 
-    /// scrypt and RSA; fills the pool of keys while nothing else is to do.
+    /// RSA keys; fills the pool of keys while nothing else is to do.
     private static func runKeyMaker(_ jobs: Mailbox<Job>, _ pool: KeyPool, _ processing: Processing, _ log: Logger) {
         var taken: [Job] = []
         while true {
@@ -188,8 +193,8 @@ private final class RunningCore: Sendable {
         }
     }
 
-    /// Lists, one after another until the mailbox is closed and empty.
-    private static func runLister(_ jobs: Mailbox<Job>, _ processing: Processing) {
+    /// Seed checks, or lists, one after another until the mailbox is closed and empty.
+    private static func runJobs(_ jobs: Mailbox<Job>, _ processing: Processing) {
         var taken: [Job] = []
         while jobs.take(upTo: 1, into: &taken) {
             for job in taken { processing.run(job) }
@@ -246,6 +251,8 @@ private final class RunningCore: Sendable {
         for worker in self.workers { worker.join() }
         self.keyJobs.close()
         self.keyMaker.join()
+        self.seedJobs.close()
+        self.seedChecker.join()
         self.listJobs.close()
         self.lister.join()
         self.publisherJobs.close()

@@ -22,6 +22,7 @@ final class Processing: Sendable {
     let wantsList: @Sendable () -> Void
     let log: Logger
     private let failures = FailureLog()
+    private let shares = JobShares()
     private let prefix: String
     private let counter = Atomic<UInt64>(0)
     private let drops = Mutex<(second: UInt64, count: Int)>((0, 0))
@@ -128,8 +129,15 @@ final class Processing: Sendable {
         case .encoded(let data): self.answer(route, Answer.frame(encodedData: data), .ok)
         case .change(let change): self.submit(PendingChange(change: change, completion: .reply(route, requestID: context.id)))
         case .elsewhere(let place, let work):
-            let job = Job(context: context, route: route, arrival: arrival, work: work)
+            let job = Job(context: context, route: route, arrival: arrival, place: place, work: work)
+            guard self.shares.enter(job) else {
+                self.refuse(
+                    route,
+                    Refusal(.busy, "Busy: \(JobShares.most) requests of this kind and of this identity wait already; wait for answers"))
+                return
+            }
             if self.jobs[place]?.post(job) != .accepted {
+                self.shares.leave(job)
                 self.refuse(route, Refusal(.busy, "Busy: too many requests of this kind wait; try again"))
             }
         }
@@ -259,6 +267,7 @@ final class Processing: Sendable {
 
     /// Does one job of a thread of its own.
     func run(_ job: Job) {
+        self.shares.leave(job)
         guard !Self.isTooOld(job.arrival, on: job.route.channel) else {
             self.dropped()
             return

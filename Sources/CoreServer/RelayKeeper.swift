@@ -30,6 +30,7 @@ final class RelayKeeper: RelayKeeping {
         var counters: [Caller.Channel: [(name: String, value: Int64)]] = [:]
     }
 
+    private let opened: OpenedAuthority
     private let state: Mutex<State>
     private let reachedAt: ReachedAt
     private let fingerprint: String
@@ -40,6 +41,7 @@ final class RelayKeeper: RelayKeeping {
 
     init(_ opened: OpenedAuthority, reachedAt: ReachedAt) throws {
         self.state = Mutex(State(keys: try CurveKeys(reading: opened.directory), configuration: opened.configuration))
+        self.opened = opened
         self.reachedAt = reachedAt
         self.fingerprint = opened.authority.issuer.fingerprint.filter { $0 != ":" }.lowercased()
     }
@@ -47,7 +49,6 @@ final class RelayKeeper: RelayKeeping {
     var keys: CurveKeys { self.state.withLock { $0.keys } }
 
     /// From the next question of a relay on.
-    func set(_ keys: CurveKeys) { self.state.withLock { $0.keys = keys } }
     func set(_ configuration: Configuration) { self.state.withLock { $0.configuration = configuration } }
 
     // MARK: RelayKeeping
@@ -88,6 +89,56 @@ final class RelayKeeper: RelayKeeping {
             .init("fingerprint", .string(self.fingerprint)), .init("next", next ?? .null),
         ])
     }
+
+    func nextKeys(port: Int?, registrarPort: Int?, seed: String?) throws -> CurveKeyChange {
+        var keys = self.keys
+        guard keys.next == nil else { throw Self.refused("the next CURVE keys are there already; ca-ctl transport finish, or abort") }
+        let current = self.reachedAt.port ?? self.state.withLock { $0.configuration.port }
+        let front = port ?? current + 10
+        let registrar = registrarPort ?? front + 1
+        guard Set([current, current + 1, front, registrar]).count == 4, (1...65_535).contains(front), (1...65_535).contains(registrar) else {
+            throw Self.refused("the next keys need ports of their own; give others: ca-ctl transport rotate --port P")
+        }
+        let number = keys.core.number + 1
+        let secrets = try self.secrets(number, seed: seed)
+        keys.next = CurveKeys.Next(
+            core: .init(number: number, pair: try ZMQCurveKeyPair(secret: secrets.core)),
+            registrar: .init(number: number, pair: try ZMQCurveKeyPair(secret: secrets.registrar)), port: front, registrarPort: registrar)
+        return self.change(to: keys, "CURVE keys number \(number) are had on ports \(front) and \(registrar)")
+    }
+
+    private func secrets(_ number: Int, seed: String?) throws -> (core: [UInt8], registrar: [UInt8]) {
+        guard self.opened.authority.state.keyIsDerived else { return (SystemRandom().bytes(32), SystemRandom().bytes(32)) }
+        guard let seed else {
+            throw Refusal(.missingParameter, "Missing seed parameter: this CA's CURVE keys are derived from its seed")
+        }
+        guard try self.opened.gives(seed: seed) else { throw AuthorityError(.invalidSeed, "") }
+        guard let index = UInt32(exactly: number) else { throw Self.refused("no further key can be derived") }
+        let root = try SeedRoot(try Seed(text: seed, allowWeak: true))
+        return (try root.curveSecret(.core, index), try root.curveSecret(.registrar, index))
+    }
+
+    func endOfExchange(keepsNext: Bool) throws -> CurveKeyChange {
+        let keys = self.keys
+        guard let next = keys.next else { throw Self.refused("no exchange of CURVE keys is going on; ca-ctl transport rotate begins one") }
+        return keepsNext
+            ? self.change(
+                to: CurveKeys(core: next.core, registrar: next.registrar), "CURVE keys number \(next.core.number) are the only ones now")
+            : self.change(to: CurveKeys(core: keys.core, registrar: keys.registrar), "the next CURVE keys, number \(next.core.number), are gone")
+    }
+
+    private func change(to keys: CurveKeys, _ detail: String) -> CurveKeyChange {
+        CurveKeyChange(detail: detail) {
+            // Two changes that were prepared at once: the second one began from what is no more.
+            try self.state.withLock { state in
+                guard state.keys.next == nil || keys.next == nil else { throw Self.refused("another exchange of CURVE keys has begun") }
+                try keys.write(to: self.opened.directory)
+                state.keys = keys
+            }
+        }
+    }
+
+    private static func refused(_ line: String) -> Refusal { Refusal(.requestRefused, "Request refused: \(line)") }
 
     /// Bounded, and with names that can make no other line of the metrics: a relay that was taken over writes here.
     func report(_ counters: JSON, from channel: Caller.Channel) {

@@ -219,19 +219,21 @@ struct Rows: StoreWriter {
     func removeAdmin(_ text: String) throws { try self.database.execute(sql: "DELETE FROM admin WHERE dn = ?", arguments: [text]) }
 
     func tokens() throws -> [Token] {
-        try Row.fetchAll(self.database, sql: "SELECT hash, kind, common_name, expires_at, used_at, is_revoked FROM token").map { row in
+        try Row.fetchAll(self.database, sql: "SELECT hash, kind, common_name, expires_at, used_at, is_revoked, serial FROM token").map { row in
             guard let kind = Token.Kind(rawValue: row[1]) else { throw AuthorityError(.storage, "a stored token cannot be read") }
             return Token(
                 hash: Array(row[0] as Data), kind: kind, commonName: row[2], expiresAt: (row[3] as Int64?).map { UnixTime($0) },
-                usedAt: (row[4] as Int64?).map { UnixTime($0) }, isRevoked: row[5])
+                usedAt: (row[4] as Int64?).map { UnixTime($0) }, usedFor: (row[6] as Data?).flatMap { SerialNumber(bytes: $0) },
+                isRevoked: row[5])
         }
     }
 
     func set(_ token: Token) throws {
         try self.database.execute(
-            sql: "INSERT OR REPLACE INTO token (hash, kind, common_name, expires_at, used_at, is_revoked) VALUES (?, ?, ?, ?, ?, ?)",
+            sql: "INSERT OR REPLACE INTO token (hash, kind, common_name, expires_at, used_at, is_revoked, serial) VALUES (?, ?, ?, ?, ?, ?, ?)",
             arguments: [
                 Data(token.hash), token.kind.rawValue, token.commonName, token.expiresAt?.seconds, token.usedAt?.seconds, token.isRevoked,
+                token.usedFor.map { Data($0.paddedBytes) },
             ])
     }
 

@@ -11,6 +11,10 @@ enum Schema {
         migrator.registerMigration("2-audit-checkpoints") { database in
             try database.execute(sql: Self.auditCheckpoints)
         }
+        migrator.registerMigration("3-token-serial") { database in
+            // The certificate that a one-time token was used for.
+            try database.execute(sql: "ALTER TABLE token ADD COLUMN serial BLOB")
+        }
         return migrator
     }
 

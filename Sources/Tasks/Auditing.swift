@@ -9,8 +9,12 @@ extension Task {
         Task(name, role: .local, on: [.admin], changes: changes, run: run)
     }
 
+    private static func remote(_ name: String, changes: Bool = false, run: @escaping @Sendable (Call) throws -> Step) -> Task {
+        Task(name, role: .local, on: [.admin], changes: changes, isRemote: true, run: run)
+    }
+
     /// Walks the log, all of it or a page; a fault stays in the store until it is acknowledged.
-    static let verifyAudit = local("verify_audit") { call in
+    static let verifyAudit = remote("verify_audit") { call in
         let limit = try call.parameters.optionalInteger("limit", in: 1...1_000_000).map { Int($0) }
         let position = try call.parameters.optionalString("position").map { text in
             guard let position = AuditWalk.Position(text: text) else { throw Parameters.wrong("position", "is the rest of an answer") }
@@ -40,7 +44,7 @@ extension Task {
     }
 
     /// The newest checkpoint, made now where there are records that none covers.
-    static let auditCheckpoint = local("audit_checkpoint") { call in
+    static let auditCheckpoint = remote("audit_checkpoint") { call in
         call.change(needs: .local, isVital: true) { commit in
             try commit.checkpoint()
             guard let checkpoint = try commit.store.lastAuditCheckpoint() else {

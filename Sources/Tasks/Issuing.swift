@@ -23,6 +23,7 @@ extension Task {
     /// On port 5000 `register` makes a certificate and an inventory entry, never a right; the seed is checked all the same.
     static let register = Task("register", role: .node, changes: true) { call in
         let seed = try call.parameters.string("seed")
+        if let again = try call.registrationAgain(seed) { return again }
         let request = NamedRequest(
             commonName: try call.parameters.string("cn"), profile: try call.parameters.profileName(), names: try call.parameters.names())
         return try call.withProof(seed: seed, commonName: request.commonName) { call, _ in try call.generate(request, staysHere: true) }
@@ -87,7 +88,7 @@ extension Call {
         }
         let isWelcome = self.context.caller.isConfidential || self.authority.rules.acceptSeedInClear
         try self.services.seeds.admit(self.context.caller)
-        return .elsewhere(.keyMaker) {
+        return .elsewhere(.seedChecker) {
             // Those that were sent at once with a wrong one wait like all others.
             try self.services.seeds.admit(self.context.caller)
             // One that is refused for the way it came is checked too: that the right one came in clear must be known. Not to the caller.

@@ -1,4 +1,5 @@
-// What only the operator on the CA's host asks, through admin.sock: nodes, tokens, the window, the audit log, the program itself.
+// What the operator asks, through admin.sock on the CA's host: nodes, tokens, the window, the audit log, the program itself. A part of it
+// listed admins may ask from afar.
 
 import Authority
 import PKI
@@ -9,9 +10,17 @@ extension Task {
         Task(name, role: .local, on: [.admin], changes: changes, run: run)
     }
 
+    /// One that listed admins may ask from afar too.
+    private static func remote(_ name: String, changes: Bool = false, run: @escaping @Sendable (Call) throws -> Step) -> Task {
+        Task(name, role: .local, on: [.admin], changes: changes, isRemote: true, run: run)
+    }
+
     // MARK: The program
 
-    static let status = local("status") { call in .answer(try call.services.operations.status().merging(call.facts())) }
+    static let status = remote("status") { call in
+        // Paths and process ids are for whoever is on that host.
+        .answer(try (call.isFromAfar ? JSON.object([]) : call.services.operations.status()).merging(call.facts()))
+    }
 
     static let reload = local("reload") { call in .elsewhere(.publisher) { .answer(try call.services.operations.reload()) } }
 
@@ -25,7 +34,7 @@ extension Task {
 
     // MARK: Registration
 
-    static let openRegistration = local("open_registration", changes: true) { call in
+    static let openRegistration = remote("open_registration", changes: true) { call in
         let seconds = try call.parameters.optionalInteger("seconds", in: 1...31_536_000) ?? 86_400
         let remaining = try call.parameters.optionalInteger("max", in: 1...1_000_000).map { Int($0) }
         let commonName = try call.parameters.optionalString("cn") == nil ? nil : call.parameters.commonName()
@@ -39,7 +48,7 @@ extension Task {
         }
     }
 
-    static let closeRegistration = local("close_registration", changes: true) { call in
+    static let closeRegistration = remote("close_registration", changes: true) { call in
         let reason = try call.parameters.optionalString("reason") ?? "closed by the operator"
         return call.change(needs: .local, isVital: true) { commit in
             try commit.closeRegistration(reason: "\(reason) at \(commit.now.rfc3339)")
@@ -49,7 +58,7 @@ extension Task {
 
     // MARK: Tokens and seed
 
-    static let tokens = local("tokens") { call in
+    static let tokens = remote("tokens") { call in
         let now = call.authority.clock.now
         let tokens = call.authority.state.tokens.values.sorted { ($0.kind.rawValue, $0.id) < ($1.kind.rawValue, $1.id) }
         return .answer(
@@ -64,7 +73,7 @@ extension Task {
                 }))
     }
 
-    static let revokeToken = local("revoke_token", changes: true) { call in
+    static let revokeToken = remote("revoke_token", changes: true) { call in
         let id = try call.parameters.string("id")
         return call.change(needs: .local, isVital: true) { commit in
             try commit.revokeToken(id: id)
@@ -75,7 +84,7 @@ extension Task {
     /// Moves to token n + 1. Where the seed made the CA it must be given again: the token is derived from it, and only its hash is kept.
     static let rotateToken = local("rotate_token", changes: true) { call in
         let seed = try call.parameters.optionalString("seed")
-        return .elsewhere(.keyMaker) {
+        return .elsewhere(.seedChecker) {
             let number = call.authority.state.tokenNumber + 1
             let token = try call.services.seeds.standingToken(number: number, seed: seed)
             return call.change(needs: .local) { commit in
@@ -87,7 +96,7 @@ extension Task {
 
     static let verifySeed = local("verify_seed") { call in
         let seed = try call.parameters.string("seed")
-        return .elsewhere(.keyMaker) {
+        return .elsewhere(.seedChecker) {
             guard try call.services.seeds.verify(seed: seed, caller: call.context.caller) else { throw AuthorityError(.invalidSeed, "") }
             return .answer(true)
         }
@@ -95,7 +104,7 @@ extension Task {
 
     // MARK: Nodes
 
-    static let nodes = local("nodes") { call in
+    static let nodes = remote("nodes") { call in
         let state = call.authority.state
         let now = call.authority.clock.now
         let all = try call.parameters.bool("all", else: false)
@@ -106,7 +115,7 @@ extension Task {
                 }))
     }
 
-    static let node = local("node") { call in
+    static let node = remote("node") { call in
         let commonName = try call.parameters.string("cn")
         let state = call.authority.state
         guard let node = state.anyNode(commonName: commonName) else {
@@ -124,7 +133,7 @@ extension Task {
         }
     }
 
-    static let limitNode = local("limit_node", changes: true) { call in
+    static let limitNode = remote("limit_node", changes: true) { call in
         let commonName = try call.parameters.string("cn")
         let profiles = try call.parameters.optionalStrings("profiles", atMost: 100)
         let names = try call.parameters.optionalStrings("names", atMost: 1_000).map { texts in
@@ -142,9 +151,12 @@ extension Task {
     }
 
     /// Moves a node: to an address at once, or with a one-time token that lets it register again from wherever it is.
-    static let rebindNode = local("rebind_node", changes: true) { call in
+    static let rebindNode = remote("rebind_node", changes: true) { call in
         let commonName = try call.parameters.string("cn")
         if call.parameters["address"] != nil {
+            guard !call.isFromAfar else {
+                throw Refusal(.requestRefused, "Request refused: only the operator on the CA's host gives a node to an address")
+            }
             let binding = try call.parameters.binding()
             return call.change(needs: .local) { commit in
                 try commit.rebindNode(commonName: commonName, binding: binding)
@@ -161,7 +173,7 @@ extension Task {
         }
     }
 
-    static let renewNode = local("renew_node", changes: true) { call in
+    static let renewNode = remote("renew_node", changes: true) { call in
         let node = try call.authority.state.requireNode(try call.parameters.string("cn"))
         guard let serial = node.serial else {
             throw Refusal(.requestRefused, "Request refused: the node \(node.commonName) has no certificate of its own")
@@ -177,7 +189,7 @@ extension Task {
         }
     }
 
-    static let removeNode = local("remove_node", changes: true) { call in
+    static let removeNode = remote("remove_node", changes: true) { call in
         let commonName = try call.parameters.string("cn")
         return call.change(needs: .local, isVital: true) { commit in
             try commit.removeNode(commonName: commonName)
@@ -187,7 +199,7 @@ extension Task {
 
     // MARK: Reading the audit log; see Auditing.swift for the rest
 
-    static let audit = local("audit") { call in
+    static let audit = remote("audit") { call in
         let after = try call.parameters.optionalInteger("after", in: 0...Int64.max)
         let limit = Int(try call.parameters.optionalInteger("limit", in: 1...10_000) ?? 1_000)
         // Without a place to begin at, the newest are meant.

@@ -23,7 +23,7 @@ extension Task {
         return .encoded(answer)
     }
 
-    static let showCRL = Task("show_crl", role: .local, on: [.admin]) { call in
+    static let showCRL = Task("show_crl", role: .local, on: [.admin], isRemote: true) { call in
         guard let list = try call.services.publisher.publishedFacts() else {
             throw Refusal(.notFound, "CRL not found: none was published yet; run: ca-ctl crl generate")
         }

@@ -14,6 +14,30 @@ public protocol RelayKeeping: Sendable {
     var transport: JSON { get }
     /// Keeps what a relay has counted since its start.
     func report(_ counters: JSON, from channel: Caller.Channel)
+    /// Makes the next key of each port, from the seed where that made the CA; takes as long as scrypt does.
+    ///
+    /// - Parameters:
+    ///   - port: where the front listens with its next key beside the current one; nil for ten above the current port.
+    ///   - registrarPort: that of the registrar.
+    /// - Throws: `Refusal` while an exchange is going on, for ports that are taken or none, and for a wrong seed.
+    func nextKeys(port: Int?, registrarPort: Int?, seed: String?) throws -> CurveKeyChange
+    /// Ends an exchange: with the next keys in place of the current ones, or without them.
+    ///
+    /// - Throws: `Refusal` where none is going on.
+    func endOfExchange(keepsNext: Bool) throws -> CurveKeyChange
+}
+
+/// A change of the CURVE keys that is ready to be made.
+public struct CurveKeyChange: Sendable {
+    /// For the audit log.
+    public let detail: String
+    /// Writes the keys, durable when it returns; relays get them when they start.
+    public let make: @Sendable () throws -> Void
+
+    public init(detail: String, make: @escaping @Sendable () throws -> Void) {
+        self.detail = detail
+        self.make = make
+    }
 }
 
 extension Task {
@@ -33,6 +57,36 @@ extension Task {
         return .answer(answer.json)
     }
 
+    /// Begins an exchange of the CURVE keys: a socket has one key, so the next ones are had on ports of their own meanwhile.
+    static let transportRotate = Task("transport_rotate", role: .local, on: [.admin], changes: true) { call in
+        let port = try call.parameters.optionalInteger("port", in: 1...65_534).map { Int($0) }
+        let registrarPort = try call.parameters.optionalInteger("registrar_port", in: 1...65_535).map { Int($0) }
+        let seed = try call.parameters.optionalString("seed")
+        return .elsewhere(.seedChecker) {
+            call.exchange(try call.services.relays.nextKeys(port: port, registrarPort: registrarPort, seed: seed))
+        }
+    }
+
+    static let transportFinish = Task("transport_finish", role: .local, on: [.admin], changes: true) { call in
+        call.exchange(try call.services.relays.endOfExchange(keepsNext: true))
+    }
+
+    static let transportAbort = Task("transport_abort", role: .local, on: [.admin], changes: true) { call in
+        call.exchange(try call.services.relays.endOfExchange(keepsNext: false))
+    }
+
     /// Where the CA is and which CURVE keys it has, the next ones included, so that nodes go over to them in time.
     static let transport = Task("transport", role: .node) { call in .answer(call.services.relays.transport) }
+}
+
+extension Call {
+    /// Audits the change and makes it; where it cannot be made nothing is audited.
+    fileprivate func exchange(_ change: CurveKeyChange) -> Step {
+        let relays = self.services.relays
+        return self.change(needs: .local) { commit in
+            try commit.auditTransport(change.detail)
+            try change.make()
+            return relays.transport
+        }
+    }
 }

@@ -13,16 +13,19 @@ public struct Task: Sendable {
     public let channels: Set<Caller.Channel>
     /// Whether the CA's state may be another one afterwards: then a refusal is audited too.
     public let changes: Bool
+    /// Whether a listed admin may ask it from afar: on the front, over CURVE and in no other way. For tasks of the operator's.
+    public let isRemote: Bool
     let run: @Sendable (Call) throws -> Step
 
     init(
-        _ name: String, role: Role, on channels: Set<Caller.Channel> = [.front, .admin], changes: Bool = false,
+        _ name: String, role: Role, on channels: Set<Caller.Channel> = [.front, .admin], changes: Bool = false, isRemote: Bool = false,
         run: @escaping @Sendable (Call) throws -> Step
     ) {
         self.name = name
         self.role = role
-        self.channels = channels
+        self.channels = isRemote ? channels.union([.front]) : channels
         self.changes = changes
+        self.isRemote = isRemote
         self.run = run
     }
 }
@@ -38,9 +41,13 @@ public struct Call: Sendable {
     var authority: Authority { self.services.authority }
     var task: String { self.context.task }
 
-    /// A change that the writer will commit for this call; a vital one also on a full disk, and whatever the clock says.
+    /// Whether a listed admin asks over the network what the operator asks on the CA's host.
+    var isFromAfar: Bool { self.context.caller.channel == .front }
+
+    /// A change that the writer will commit for this call; a vital one also on a full disk, and whatever the clock says. What the operator
+    /// may do on the CA's host needs an admin when it is asked from afar, still at the moment of the commit.
     func change(needs role: Role, isVital: Bool = false, _ run: @escaping @Sendable (inout Commit) throws -> JSON) -> Step {
-        .change(Change(self.context, needs: role, isVital: isVital, run: run))
+        .change(Change(self.context, needs: role == .local && self.isFromAfar ? .admin : role, isVital: isVital, run: run))
     }
 }
 
@@ -57,8 +64,10 @@ public enum Step: Sendable {
 
     /// The threads that have work of their own.
     public enum Place: Sendable, Hashable {
-        /// scrypt and RSA key generation.
+        /// RSA key generation.
         case keyMaker
+        /// scrypt of what may be the seed: guesses hold up neither keys nor anything else.
+        case seedChecker
         /// Building CRLs.
         case publisher
         /// Lists whose length a caller can choose: they would hold up what others ask of the workers.

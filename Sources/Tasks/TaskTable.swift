@@ -24,6 +24,7 @@ public enum TaskTable {
             // The OCSP bridge.
             .statuses, .responderCertificate, .publication, .publishedCRL,
             // The operator on the CA's host.
+            .transportRotate, .transportFinish, .transportAbort,
             .status, .reload, .openRegistration, .closeRegistration, .tokens, .revokeToken, .rotateToken, .nodes, .node, .addNode,
             .limitNode,
             .rebindNode, .renewNode, .removeNode, .audit, .verifyAudit, .verifySeed, .showCRL,
@@ -53,7 +54,14 @@ extension Task {
     /// - Throws: `AuthorityError` or `Refusal`.
     public func start(_ request: Request, context: RequestContext, services: Services) throws -> Step {
         let actor = services.authority.actor(context.caller)
-        guard actor.role >= self.role else { throw AuthorityError(.notAuthorised, "\(self.name) needs \(self.role.text)") }
+        if self.isRemote, context.caller.channel == .front {
+            // An address is no proof for this, be it loopback's.
+            guard case .curve = context.caller.proof, actor.isAdmin else {
+                throw AuthorityError(.notAuthorised, "\(self.name) needs a listed admin over CURVE (ca-ctl --identity)")
+            }
+        } else {
+            guard actor.role >= self.role else { throw AuthorityError(.notAuthorised, "\(self.name) needs \(self.role.text)") }
+        }
         return try self.run(Call(context: context, parameters: request.parameters, actor: actor, services: services))
     }
 }

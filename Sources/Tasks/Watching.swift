@@ -5,7 +5,9 @@ import PKI
 import UPKIProtocol
 
 extension Task {
-    static let metrics = Task("metrics", role: .local, on: [.admin]) { call in .answer(.string(try call.services.operations.metrics())) }
+    static let metrics = Task("metrics", role: .local, on: [.admin], isRemote: true) { call in
+        .answer(.string(try call.services.operations.metrics()))
+    }
 
     /// Without a check it names them all; each is a request of its own, so that whoever asks can say how far it is.
     static let doctor = Task("doctor", role: .local, on: [.admin]) { call in

@@ -7,6 +7,7 @@ public enum TaskNames {
         "generate_crl", "sign", "generate", "register", "renew", "revoke", "unrevoke", "delete", "add_admin", "remove_admin", "add_profile",
         "update_profile", "remove_profile", "acme_sync_account", "acme_deactivate_account", "acme_sync_order", "acme_sync_authorization",
         "acme_deactivate_authorization", "acme_issue_certificate", "acme_revoke_certificate",
+        "open_registration", "close_registration", "revoke_token", "limit_node", "rebind_node", "renew_node", "remove_node",
     ]
 
     /// Whether the request in `frame` may change something; a frame that is no request changes nothing.

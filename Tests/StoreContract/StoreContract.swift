@@ -228,6 +228,7 @@ public struct StoreContract: Sendable, CustomTestStringConvertible {
             var token = Token(hash: [1, 2, 3, 4, 5], kind: .oneTime, commonName: "ra", expiresAt: UnixTime(5))
             try store.write { try $0.set(token) }
             token.usedAt = UnixTime(4)
+            token.usedFor = SerialNumber(bytes: [7, 0, 1])
             token.isRevoked = true
             let standing = Token(hash: [9], kind: .standing)
             try store.write { writer throws in

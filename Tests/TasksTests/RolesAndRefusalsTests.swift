@@ -19,8 +19,15 @@ struct Documented: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { "\(self.name) on \(self.channels.map(\.rawValue).sorted().joined(separator: ", "))" }
 
-    init(_ name: String, _ role: Role, changes: Bool = false, _ required: String..., on channels: Set<Caller.Channel> = [.front, .admin]) {
+    /// Whether listed admins may ask it over CURVE.
+    let isRemote: Bool
+
+    init(
+        _ name: String, _ role: Role, changes: Bool = false, _ required: String..., on channels: Set<Caller.Channel> = [.front, .admin],
+        isRemote: Bool = false
+    ) {
         (self.name, self.role, self.changes, self.required, self.channels) = (name, role, changes, required, channels)
+        self.isRemote = isRemote
     }
 
     /// Sections 4 of the design, row by row, and the operator's tasks.
@@ -48,22 +55,24 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("window", .anyone, on: [.registrar]), .init("statuses", .anyone, on: [.ocsp]),
         .init("responder_certificate", .anyone, changes: true, "csr", on: [.ocsp]), .init("publication", .anyone, on: [.ocsp]),
         .init("published_crl", .anyone, "number", on: [.ocsp]),
-        .init("status", .local, on: [.admin]), .init("reload", .local, on: [.admin]),
-        .init("open_registration", .local, changes: true, on: [.admin]),
-        .init("close_registration", .local, changes: true, on: [.admin]), .init("tokens", .local, on: [.admin]),
-        .init("revoke_token", .local, changes: true, "id", on: [.admin]), .init("rotate_token", .local, changes: true, on: [.admin]),
-        .init("verify_seed", .local, "seed", on: [.admin]), .init("nodes", .local, on: [.admin]), .init("node", .local, "cn", on: [.admin]),
+        .init("status", .local, isRemote: true), .init("reload", .local, on: [.admin]),
+        .init("open_registration", .local, changes: true, isRemote: true),
+        .init("close_registration", .local, changes: true, isRemote: true), .init("tokens", .local, isRemote: true),
+        .init("revoke_token", .local, changes: true, "id", isRemote: true), .init("rotate_token", .local, changes: true, on: [.admin]),
+        .init("verify_seed", .local, "seed", on: [.admin]), .init("nodes", .local, isRemote: true), .init("node", .local, "cn", isRemote: true),
         .init("add_node", .local, changes: true, "cn", "address", on: [.admin]),
-        .init("limit_node", .local, changes: true, "cn", on: [.admin]),
-        .init("rebind_node", .local, changes: true, "cn", on: [.admin]), .init("renew_node", .local, changes: true, "cn", on: [.admin]),
-        .init("remove_node", .local, changes: true, "cn", on: [.admin]), .init("audit", .local, on: [.admin]),
-        .init("verify_audit", .local, on: [.admin]),
-        .init("compare_checkpoints", .local, "checkpoints", on: [.admin]), .init("audit_checkpoint", .local, on: [.admin]),
+        .init("limit_node", .local, changes: true, "cn", isRemote: true),
+        .init("rebind_node", .local, changes: true, "cn", isRemote: true), .init("renew_node", .local, changes: true, "cn", isRemote: true),
+        .init("remove_node", .local, changes: true, "cn", isRemote: true), .init("audit", .local, isRemote: true),
+        .init("verify_audit", .local, isRemote: true),
+        .init("compare_checkpoints", .local, "checkpoints", on: [.admin]), .init("audit_checkpoint", .local, isRemote: true),
         .init("acknowledge_audit", .local, changes: true, "reason", on: [.admin]),
-        .init("show_crl", .local, on: [.admin]),
+        .init("show_crl", .local, isRemote: true),
         .init("relay", .anyone, on: [.front, .registrar]), .init("transport", .node),
+        .init("transport_rotate", .local, changes: true, on: [.admin]), .init("transport_finish", .local, changes: true, on: [.admin]),
+        .init("transport_abort", .local, changes: true, on: [.admin]),
         .init("accept_clock", .local, changes: true, on: [.admin]),
-        .init("metrics", .local, on: [.admin]), .init("doctor", .local, on: [.admin]),
+        .init("metrics", .local, isRemote: true), .init("doctor", .local, on: [.admin]),
         .init("import_crl", .local, changes: true, "upload", on: [.admin]),
         .init("adopt_certificate", .local, changes: true, "certificate", on: [.admin]),
     ]
@@ -82,9 +91,9 @@ struct Documented: Sendable, CustomTestStringConvertible {
 struct TableTests {
     @Test("is the one that the documents list: nothing more, nothing less, with the same roles and sockets")
     func table() {
-        var ours = Set(TaskTable.all.map { "\($0.name) \($0.channels.map(\.rawValue).sorted()) \($0.role) \($0.changes)" })
+        var ours = Set(TaskTable.all.map { "\($0.name) \($0.channels.map(\.rawValue).sorted()) \($0.role) \($0.changes) \($0.isRemote)" })
         for task in Documented.all {
-            let line = "\(task.name) \(task.channels.map(\.rawValue).sorted()) \(task.role) \(task.changes)"
+            let line = "\(task.name) \(task.channels.map(\.rawValue).sorted()) \(task.role) \(task.changes) \(task.isRemote)"
             #expect(ours.remove(line) != nil, "\(line)")
         }
         #expect(ours.isEmpty, "\(ours)")
@@ -122,7 +131,7 @@ struct RoleTests {
 
     @Test(
         "a stranger is refused every task but those for anyone, a node those for admins, before anything else is looked at",
-        arguments: Documented.all.filter { $0.channels.contains(.front) })
+        arguments: Documented.all.filter { $0.channels.contains(.front) && !$0.isRemote })
     func front(_ task: Documented) throws {
         let bench = try TaskBench()
         let sequence = bench.test.authority.state.auditSequence

@@ -103,9 +103,22 @@ private struct FakeOperations: Operations {
 }
 
 final class FakeRelays: RelayKeeping {
+    /// What was done, in its order.
+    final class Shared: Sendable {
+        private let all = Mutex<[String]>([])
+        func withLock(_ body: (inout [String]) -> Void) { self.all.withLock { body(&$0) } }
+        var value: [String] { self.all.withLock { $0 } }
+    }
     let reports = Mutex<[String]>([])
 
     func curveKeys(for channel: Caller.Channel) -> JSON { [["number": .integer(0), "secret": .string("secret of \(channel.rawValue)")]] }
+    func nextKeys(port: Int?, registrarPort: Int?, seed: String?) throws -> CurveKeyChange {
+        CurveKeyChange(detail: "next keys on \(port ?? 0)") { [changes] in changes.withLock { $0.append("next") } }
+    }
+    func endOfExchange(keepsNext: Bool) throws -> CurveKeyChange {
+        CurveKeyChange(detail: "exchange ended") { [changes] in changes.withLock { $0.append(keepsNext ? "finish" : "abort") } }
+    }
+    let changes = Shared()
     let limits = RelayLimits()
     var transport: JSON { ["core_key": "key"] }
     func report(_ counters: JSON, from channel: Caller.Channel) {

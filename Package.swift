@@ -110,6 +110,9 @@ let package = Package(
             ]),
 
         module("Console", ["PKI", "UPKIProtocol"]),
+        // Nodes of ours, and what stands for them elsewhere.
+        module("Enrolment", ["DurableFiles", "PKI", "UPKIProtocol", "ZeroMQ", x509, asn1, crypto]),
+        module("NodeLink", ["Enrolment", "UPKIProtocol", "ZeroMQ"]),
         module("AdminLink", ["CLinux", "Supervised", "UPKIProtocol", "ZeroMQ"]),
 
         // The programs.
@@ -143,6 +146,8 @@ let package = Package(
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
+        tests("EnrolmentTests", ["DurableFiles", "Enrolment", "PKI", "TestAuthority", "UPKIProtocol", "ZeroMQ", x509, crypto]),
+        tests("NodeLinkTests", ["Enrolment", "NodeLink", "Threads", "UPKIProtocol", "ZeroMQ"]),
         tests("IntegrationTests", ["CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar", "manual-pages"],
             exclude: ["peers"]),
         tests("MetricsTests", ["Metrics", "Threads"]),

@@ -113,6 +113,9 @@ let package = Package(
         // Nodes of ours, and what stands for them elsewhere.
         module("Enrolment", ["DurableFiles", "PKI", "UPKIProtocol", "ZeroMQ", x509, asn1, crypto]),
         module("NodeLink", ["Enrolment", "UPKIProtocol", "ZeroMQ"]),
+        module(
+            "Tunnel",
+            ["DurableFiles", "Enrolment", "NodeLink", "PKI", "Relay", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto]),
         module("AdminLink", ["CLinux", "Supervised", "UPKIProtocol", "ZeroMQ"]),
 
         // The programs.
@@ -123,8 +126,8 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "Metrics", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings", "Supervised", "Supervision",
-                "Threads", "UPKIProtocol", arguments, logging,
+                "AdminLink", "Console", "DurableFiles", "Enrolment", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings", "Supervised", "Supervision",
+                "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ", arguments, logging,
             ]),
 
         // Makes the manual pages at build time; it is not installed.
@@ -164,6 +167,7 @@ let package = Package(
         tests("SettingsTests", ["Settings", "PKI"]),
         tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),
         tests("TasksTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
+        tests("TunnelTests", ["Enrolment", "TestAuthority", "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ"]),
         tests("UPKIProtocolTests", ["UPKIProtocol"]),
         tests("ThreadsTests", ["Threads"]),
         tests("ZeroMQTests", ["ZeroMQ", "Threads"]),

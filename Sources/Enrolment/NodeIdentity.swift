@@ -76,6 +76,12 @@ public struct NodeIdentity: Sendable {
         notAfter = checked.notAfter
     }
 
+    /// The subject of a certificate, in slash notation; nil where it cannot be read.
+    public static func subject(of der: [UInt8]) -> String? {
+        guard let certificate = try? Certificate(derEncoded: der) else { return nil }
+        return PKI.DistinguishedName(certificate.subject).slashNotation
+    }
+
     // MARK: Reading and writing
 
     /// - Throws: `.invalidIdentity` in a line that says what to do.

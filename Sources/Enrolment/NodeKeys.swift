@@ -2,6 +2,7 @@
 
 public import Crypto
 import DurableFiles
+import Glibc
 import PKI
 import SwiftASN1
 import X509
@@ -39,6 +40,9 @@ public struct NodeKeys: Sendable {
             throw EnrolmentError(.invalidIdentity, "\(directory) does not hold the keys of a node; give another folder")
         }
     }
+
+    /// Whether a folder has keys already.
+    public static func exist(in directory: String) -> Bool { access("\(directory)/\(NodeIdentity.File.key)", F_OK) == 0 }
 
     private static func read(_ path: String) throws(DurableFileError) -> String? {
         do throws(DurableFileError) { return String(decoding: try PrivateFile.read(path, limit: 8_192), as: UTF8.self) } catch {

@@ -1,23 +1,23 @@
 // Reading what a client sent: the envelope it wants back, and its one frame.
 
 /// A message of a client as a ROUTER delivers it, taken apart.
-struct ClientMessage {
-    let routingID: [UInt8]
+package struct ClientMessage {
+    package let routingID: [UInt8]
     /// The frames to send back before the answer: REQ's empty delimiter with what stands before it; none for a bare DEALER.
-    let envelope: [[UInt8]]
+    package let envelope: [[UInt8]]
     /// The request; nil when the message is not exactly one frame after its envelope.
-    let payload: [UInt8]?
+    package let payload: [UInt8]?
 
     /// A correlated REQ puts one frame before the delimiter; a chain of proxies puts more. What is beyond this is no envelope.
     static let longestEnvelope = 4
     /// More parts than any valid message has, so that one too many is seen.
-    static let partsKept = longestEnvelope + 3
+    package static let partsKept = longestEnvelope + 3
 
     /// - Parameters:
     ///   - parts: the routing id and what the client sent.
     ///   - complete: false when parts were thrown away because they were too many.
     /// - Returns: nil for a message without a routing id or without any frame, which no ROUTER delivers.
-    init?(parts: [[UInt8]], complete: Bool) {
+    package init?(parts: [[UInt8]], complete: Bool) {
         guard parts.count >= 2 else { return nil }
         routingID = parts[0]
         let frames = parts[1...]

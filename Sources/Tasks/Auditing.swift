@@ -27,7 +27,7 @@ extension Task {
     }
 
     /// Holds checkpoints that were kept elsewhere against the log.
-    static let compareCheckpoints = local("compare_checkpoints") { call in
+    static let compareCheckpoints = remote("compare_checkpoints") { call in
         guard let lines = try call.parameters.optionalStrings("checkpoints", atMost: 2_000), !lines.isEmpty else {
             throw Refusal(.missingParameter, "Missing checkpoints parameter")
         }

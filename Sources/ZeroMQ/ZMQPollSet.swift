@@ -59,3 +59,9 @@ public struct ZMQPollSet: ~Copyable {
         items.indices.contains(index) ? Events(rawValue: items[index].revents) : []
     }
 }
+
+extension ZMQSocket {
+    /// Adds it to a poll set; returns its index there. For sockets that may not be there.
+    @discardableResult
+    public func add(to set: inout ZMQPollSet) -> Int { set.add(self) }
+}

@@ -51,7 +51,7 @@ struct AuditLog: ParsableCommand {
         /// One record a line, so that a pipe can be read as it grows.
         private func print(_ records: [JSON]) throws -> Int64? {
             for record in records {
-                let parts = ["sequence", "time", "identity", "task"].map { record.text($0) } + [Self.what(record, ["target", "detail"])]
+                let parts = [record.text("sequence"), record.text("time"), Self.who(record), record.text("task")] + [Self.what(record, ["target", "detail"])]
                 shared.output.show(record, text: parts.filter { !$0.isEmpty }.map(TextWidth.printable).joined(separator: "  "))
             }
             return records.last?["sequence"]?.integerValue
@@ -59,9 +59,19 @@ struct AuditLog: ParsableCommand {
 
         private static let columns = [
             JSONColumn("NO", "sequence", isNumber: true), JSONColumn("TIME", "time"),
-            JSONColumn("WHO", "identity", isProse: true, least: 7),
+            JSONColumn("WHO", isProse: true, least: 7) { record in who(record) },
             JSONColumn("TASK", "task"), JSONColumn("WHAT", isProse: true) { record in what(record, ["target", "detail"]) },
         ]
+
+        /// Who it was, and how that was proven; a key is shown by its beginning, and whole with --json.
+        private static func who(_ record: JSON) -> String {
+            let (identity, proof) = (record.text("identity"), record.text("proof"))
+            // Where the proof is all that is known of them, it is both.
+            if proof == identity || proof.hasSuffix(" \(identity)") { return proof }
+            if proof == "itself" || proof.isEmpty { return identity }
+            guard proof.hasPrefix("curve "), proof.count > 14 else { return "\(identity) (\(proof))" }
+            return "\(identity) (\(proof.prefix(14))…)"
+        }
 
         /// How it went, where that was not well, and the members that say more.
         private static func what(_ record: JSON, _ members: [String]) -> String {

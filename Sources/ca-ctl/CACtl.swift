@@ -14,12 +14,14 @@ package struct CACtl: ParsableCommand {
             Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 the CA cannot be reached.
             The data directory is --data-dir, else UPKI_DATA_DIR, else /var/lib/upki-ca for root and ~/.upki/ca for others;
             the run directory is --run-dir, else UPKI_RUN_DIR, else /run/upki-ca or `run` in the data directory.
+            With --identity FOLDER a listed admin asks a CA on another host, over CURVE.
             """,
         version: version,
         subcommands: [],
         groupedSubcommands: [
             CommandGroup(name: "Running", subcommands: [Init.self, Up.self, StatusCommand.self, Reload.self]),
-            CommandGroup(name: "Registering", subcommands: [Registrar.self, SeedCommand.self, TokenCommand.self]),
+            CommandGroup(name: "Registering", subcommands: [Registrar.self, SeedCommand.self, TokenCommand.self, Transport.self]),
+            CommandGroup(name: "On other hosts", subcommands: [Enroll.self, TunnelCommand.self]),
             CommandGroup(name: "Who may do what", subcommands: [Admins.self, Nodes.self]),
             CommandGroup(name: "Certificates", subcommands: [Certificates.self, RevocationLists.self, Profiles.self, OCSP.self]),
             CommandGroup(name: "Looking back", subcommands: [AuditLog.self]),
@@ -34,7 +36,9 @@ package struct CACtl: ParsableCommand {
     /// - Returns: the exit code.
     package static func run(arguments: [String]) -> Int32 {
         do {
+            let arguments = RemoteCommands.identityLast(arguments)
             var command = try parseAsRoot(arguments)
+            try RemoteCommands.check(words(in: arguments), arguments)
             try command.run()
             return 0
         } catch let error as CommandError {
@@ -52,6 +56,10 @@ package struct CACtl: ParsableCommand {
 
     /// The words of the command that was meant, as far as they are right.
     private static func subcommand(in arguments: [String]) -> String {
+        (["ca-ctl", "help"] + words(in: arguments)).joined(separator: " ")
+    }
+
+    private static func words(in arguments: [String]) -> [String] {
         var words: [String] = []
         var command: any ParsableCommand.Type = CACtl.self
         for argument in arguments {
@@ -61,7 +69,7 @@ package struct CACtl: ParsableCommand {
             words.append(argument)
             command = next
         }
-        return (["ca-ctl", "help"] + words).joined(separator: " ")
+        return words
     }
 
     /// What the argument parser has to say: help and version are answers, the rest is a wrong command line.

@@ -3,6 +3,7 @@
 import AdminLink
 import ArgumentParser
 import Console
+import Enrolment
 import PKI
 import Settings
 import Supervision
@@ -17,7 +18,9 @@ struct Registrar: ParsableCommand {
     static let service = "registrar"
 
     struct Open: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Opens registration for a while and prints a fresh one-time token.")
+        static let configuration = CommandConfiguration(
+            abstract: "Opens registration for a while and prints a fresh one-time token, and an enrolment string for other hosts.",
+            discussion: "Whoever has the token or the string can register once; send it over a way that you trust.")
 
         @Option(name: .customLong("for"), help: "How long: 90m, 24h, 7d.")
         var duration = "24h"
@@ -43,6 +46,12 @@ struct Registrar: ParsableCommand {
                     ("seconds", HumanTime.seconds(ofSpan: duration).map { .integer($0) }), ("max", max.map { .integer($0) }),
                     ("cn", commonName.map { .string($0) }),
                 ])
+            let enrolment = try enrolmentString(window)
+            let answer = JSON.object((window.objectValue ?? []) + [.init("enrolment", enrolment.map { .string($0) } ?? .null)])
+            guard !shared.isRemote else {
+                // The supervisor there follows the window.
+                return shared.output.show(answer, text: heading(window) + enrolmentText(enrolment))
+            }
             let status = try shared.ask(&connection, "status")
             // The window is committed; a registrar that does not come up is worth a refusal, and closing is possible all the same.
             let runDirectory = try shared.directories.locations().runDirectory
@@ -50,13 +59,37 @@ struct Registrar: ParsableCommand {
             if started == nil {
                 Output.complain("no supervisor runs here: start ca-registrar by hand, or its systemd unit, unless it runs already")
             }
-            shared.output.show(window, text: text(window, status, started == nil ? nil : Listeners.read(in: runDirectory)))
+            let listeners = started == nil ? nil : Listeners.read(in: runDirectory)
+            shared.output.show(answer, text: text(window, status, listeners, enrolment))
         }
 
-        private func text(_ window: JSON, _ status: JSON, _ listeners: Listeners?) -> String {
+        /// For hosts that reach this CA over CURVE; nil where it listens with CURVE nowhere.
+        private func enrolmentString(_ window: JSON) throws -> String? {
+            guard window["transport"]?["addresses"]?.arrayValue?.isEmpty == false else { return nil }
+            do throws(EnrolmentError) { return try EnrolmentString(openedRegistration: window).text } catch {
+                throw CommandError(.refused, error.message)
+            }
+        }
+
+        private func heading(_ window: JSON) -> String { "Registration is \(WindowText.describe(window, now: shared.now)).\n" }
+
+        private func enrolmentText(_ enrolment: String?) -> String {
+            guard let enrolment else { return "" }
+            return """
+
+                On another host, in one line (it is a secret until it is used):
+
+                    \(enrolment)
+
+                There: ca-ctl enroll - --out FOLDER, or for an unmodified RA: ca-ctl tunnel --enroll - --identity FOLDER
+
+                """
+        }
+
+        private func text(_ window: JSON, _ status: JSON, _ listeners: Listeners?, _ enrolment: String?) -> String {
             let host = listeners?.host ?? status["listeners"]?.text("host") ?? "127.0.0.1"
             let port = listeners.map { String($0.port) } ?? status["listeners"]?.text("port") ?? "5000"
-            return "Registration is \(WindowText.describe(window, now: shared.now)).\n"
+            return heading(window)
                 + TextTable(facts: [("  one-time token", window.text("token"))]).rendered(width: Int.max)
                     + """
 
@@ -64,9 +97,8 @@ struct Registrar: ParsableCommand {
 
                         UPKI_CA_HOST=\(host) UPKI_CA_PORT=\(port) UPKI_CA_SEED=\(window.text("token"))
 
-                    Close it when the RA is registered: \(shared.command("registrar close"))
-
-                    """
+                    """ + enrolmentText(enrolment)
+                    + "\nClose it when the RA is registered: \(shared.command("registrar close"))\n"
         }
     }
 
@@ -79,7 +111,7 @@ struct Registrar: ParsableCommand {
             let window = try shared.ask("close_registration")
             // ca-core has committed: the registrar hears of it and ends by itself; stop waits for that, or sees to it.
             let stopped: String? = try shared.withSupervisor { try $0.perform(.stop(Registrar.service)) }
-            if stopped == nil {
+            if stopped == nil, !shared.isRemote {
                 Output.complain("no supervisor runs here: registration is closed, and a registrar that runs ends by itself")
             }
             shared.output.show(

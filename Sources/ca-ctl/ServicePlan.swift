@@ -109,7 +109,7 @@ package struct ServicePlan: Sendable {
     package var runsBridge: Bool { users == nil || users?.bridge != nil }
 
     /// The core's own folder, where it has a user of its own: the run directory is root's then, and only the core makes sockets there.
-    private var socketFolder: String { users == nil ? locations.runDirectory : CoreSockets.folder(in: locations.runDirectory) }
+    var socketFolder: String { users == nil ? locations.runDirectory : CoreSockets.folder(in: locations.runDirectory) }
 
     /// Which program may open which socket, by group, and whose requests are heard there, by user.
     private var socketAccess: [String] {

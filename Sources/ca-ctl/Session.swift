@@ -50,23 +50,36 @@ struct SharedOptions: ParsableArguments {
     @Flag(help: "Print JSON instead of text.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp("Ask a CA elsewhere, as the node in this folder (ca-ctl enroll); it must be a listed admin.", valueName: "folder"),
+        completion: .directory)
+    var identity: String?
+
     var output: Output { Output(isJSON: json) }
 
     /// The present, for "in 6 d".
-    var now: UnixTime { UnixTime(Int64(time(nil))) }
+    var now: UnixTime { .present }
 
-    func command(_ words: String) -> String { directories.command(words) }
+    func command(_ words: String) -> String {
+        directories.command(words) + (identity.map { " --identity \(ShellText.quoted($0))" } ?? "")
+    }
+}
+
+extension UnixTime {
+    static var present: UnixTime { UnixTime(Int64(time(nil))) }
 }
 
 // MARK: ca-core
 
 extension SharedOptions {
-    /// Opens a connection to ca-core's admin.sock.
+    /// Opens a connection to ca-core's admin.sock, or to a CA elsewhere.
     /// - Throws: `.unreachable` with what to do.
-    func connect() throws -> AdminConnection {
+    func connect() throws -> CAConnection {
+        if let identity { return try connectFromAfar(identity) }
         let runDirectory = try directories.locations().runDirectory
         do throws(AdminLinkError) {
-            return try AdminConnection.open(runDirectory: CoreSockets.find(in: runDirectory), program: "ca-ctl \(CACtl.version)")
+            return CAConnection(
+                try AdminConnection.open(runDirectory: CoreSockets.find(in: runDirectory), program: "ca-ctl \(CACtl.version)"))
         } catch {
             throw commandError(error)
         }
@@ -80,16 +93,17 @@ extension SharedOptions {
 
     /// Asks one task; absent parameters are left out.
     func ask(
-        _ connection: inout AdminConnection, _ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30),
+        _ connection: inout CAConnection, _ task: String, _ parameters: [(String, JSON?)] = [], timeout: Duration = .seconds(30),
         doing what: String? = nil
     ) throws -> JSON {
         let members = parameters.compactMap { name, value in value.map { JSON.Member(name, $0) } }
-        do throws(AdminLinkError) {
-            return try Progress.during(what ?? Self.words[task] ?? "waiting for the CA") { () throws(AdminLinkError) in
-                try connection.ask(task, members, timeout: timeout)
-            }
-        } catch {
-            throw commandError(error)
+        let result = Progress.during(what ?? Self.words[task] ?? "waiting for the CA") {
+            connection.ask(task, members, timeout: timeout)
+        }
+        switch result {
+        case .success(let answer): return answer
+        case .failure(.local(let error)): throw commandError(error)
+        case .failure(.remote(let error)): throw commandError(error)
         }
     }
 
@@ -114,7 +128,7 @@ extension SharedOptions {
     }
 
     /// Refusals that do not say by themselves what to look at.
-    private func withRemedy(_ message: String) -> String {
+    func withRemedy(_ message: String) -> String {
         let remedies = [
             ("Certificate not found", "cert list"), ("Certificate already exists", "cert list"), ("Node is revoked", "cert list"),
             ("Profile not found", "profile list"), ("Unknown task", "status"), ("Storage error", "doctor"),
@@ -157,8 +171,9 @@ extension SharedOptions {
 
 extension SharedOptions {
     /// Calls the body with a connection to the supervisor.
-    /// - Returns: nil when none runs on this run directory.
+    /// - Returns: nil when none runs on this run directory, and where the CA is elsewhere.
     func withSupervisor<Result>(_ body: (borrowing SupervisorClient) throws -> Result) throws -> Result? {
+        guard !isRemote else { return nil }
         let path = SupervisorClient.path(runDirectory: try directories.locations().runDirectory)
         let client: SupervisorClient
         do throws(SupervisionError) {

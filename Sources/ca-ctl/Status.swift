@@ -57,6 +57,10 @@ struct StatusCommand: ParsableCommand {
         } catch let error as CommandError {
             report.coreProblem = error
         }
+        guard !shared.isRemote else {
+            report.isFromAfar = true
+            return report
+        }
         report.sockets = StatusReport.sockets(in: try shared.directories.locations().runDirectory)
         if let supervisor = report.supervisor {
             report.users = ServiceUsers(supervisor, dataDirectory: try shared.directories.locations().dataDirectory)
@@ -78,6 +82,8 @@ package struct StatusReport: Sendable {
     package var listeners: Listeners?
     /// The supervisor was started without an OCSP bridge.
     package var lacksBridge = false
+    /// The CA is on another host: what is asked of this one is left out.
+    package var isFromAfar = false
 
     package init() {}
 
@@ -159,7 +165,7 @@ package struct StatusReport: Sendable {
     package func warnings(now: UnixTime, command: (String) -> String) -> [String] {
         var warnings: [String] = []
         if core == nil { warnings.append(coreProblem?.message ?? "ca-core does not answer") }
-        if supervisor == nil { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
+        if supervisor == nil, !isFromAfar { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
         for service in supervisor?.services ?? [] where service.state == .failed {
             let start = [ServicePlan.registrar: "registrar open", ServicePlan.bridge: "ocsp restart"][service.name] ?? "up"
             warnings.append("\(service.name) \(service.why): \(command(start))")

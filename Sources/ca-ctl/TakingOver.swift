@@ -45,7 +45,7 @@ extension RevocationLists {
 
         /// - Returns: the answer to the last piece, which says what the CRL is.
         private func send(
-            _ descriptor: Int32, _ upload: JSON, _ connection: inout AdminConnection, _ progress: inout StepProgress
+            _ descriptor: Int32, _ upload: JSON, _ connection: inout CAConnection, _ progress: inout StepProgress
         ) throws -> JSON {
             var sent = 0
             while true {

@@ -204,6 +204,7 @@ private final class Supervising {
                     self.handle = handle
                     // Now the run directory is ours alone.
                     try? Listeners(plan).write(in: plan.locations.runDirectory)
+                    watchWindow()
                 case .event(let event): take(event)
                 case .failed(let error): throw CommandError(.refused, startFailure(error))
                 case .ended(let ending):
@@ -214,6 +215,30 @@ private final class Supervising {
                     return
                 }
             }
+        }
+    }
+
+    /// Starts the registrar when registration is opened by an admin on another host; `registrar open` here does it by itself.
+    private func watchWindow() {
+        let runDirectory = plan.locations.runDirectory
+        let log = log
+        let events = "\(plan.socketFolder)/events.sock"
+        do throws(ThreadsError) {
+            _ = try OwnedThread(name: "window-watch") {
+                do throws(AdminLinkError) {
+                    try WindowWatch.run(path: events, goesOn: { true }) {
+                        do {
+                            _ = try SupervisorClient(SupervisorClient.path(runDirectory: runDirectory)).perform(.start(Registrar.service))
+                        } catch {
+                            log.warning("registration was opened, and the registrar cannot be started: \(error)")
+                        }
+                    }
+                } catch {
+                    log.warning("the registration window is not watched: \(error.message)")
+                }
+            }
+        } catch {
+            log.warning("the registration window is not watched: \(error.message)")
         }
     }
 

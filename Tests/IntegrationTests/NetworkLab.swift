@@ -75,19 +75,25 @@ final class NetworkLab {
     }
 
     /// Has the RA's host take the attacker for the CA, as after forged ARP, and gives the attacker the CA's address.
-    func putAttackerInBetween() throws {
+    func putAttackerInBetween(alsoSecond: Bool = false) throws {
         let shown = try self.place.must(self.on(.attacker) + [Self.ip, "-o", "link", "show", "eth0"])
         guard let mark = shown.range(of: "link/ether ") else { throw TestFailure(description: "no address in: \(shown)") }
         let hardware = String(shown[mark.upperBound...].prefix(17))
-        try self.place.must(self.on(.attacker) + [Self.ip, "address", "add", "\(Host.ca.address)/32", "dev", "lo"])
-        try self.place.must(
-            self.on(.ra) + [Self.ip, "neigh", "replace", Host.ca.address, "lladdr", hardware, "nud", "permanent", "dev", "eth0"])
+        for address in self.takenOver(alsoSecond) {
+            try self.place.must(self.on(.attacker) + [Self.ip, "address", "add", "\(address)/32", "dev", "lo"])
+            try self.place.must(
+                self.on(.ra) + [Self.ip, "neigh", "replace", address, "lladdr", hardware, "nud", "permanent", "dev", "eth0"])
+        }
     }
 
-    func takeAttackerAway() throws {
-        try self.place.must(self.on(.attacker) + [Self.ip, "address", "del", "\(Host.ca.address)/32", "dev", "lo"])
-        try self.place.must(self.on(.ra) + [Self.ip, "neigh", "del", Host.ca.address, "dev", "eth0"])
+    func takeAttackerAway(alsoSecond: Bool = false) throws {
+        for address in self.takenOver(alsoSecond) {
+            try self.place.must(self.on(.attacker) + [Self.ip, "address", "del", "\(address)/32", "dev", "lo"])
+            try self.place.must(self.on(.ra) + [Self.ip, "neigh", "del", address, "dev", "eth0"])
+        }
     }
+
+    private func takenOver(_ alsoSecond: Bool) -> [String] { [Host.ca.address] + (alsoSecond ? [Self.secondAddressOfCA] : []) }
 
     // MARK: Programs
 
@@ -184,8 +190,9 @@ final class LabCA {
     }
 
     /// Opens registration; what `ca-ctl registrar open` prints with --json.
-    func open(_ commonName: String? = nil) throws -> JSON {
-        try self.ca.facts(["registrar", "open", "--for", "30m"] + (commonName.map { ["--cn", $0] } ?? []))
+    func open(_ commonName: String? = nil, max: Int? = nil) throws -> JSON {
+        try self.ca.facts(
+            ["registrar", "open", "--for", "30m"] + (commonName.map { ["--cn", $0] } ?? []) + (max.map { ["--max", "\($0)"] } ?? []))
     }
 
     /// Registers a node over CURVE, from a host, with a key and a CSR of its own.

@@ -4,6 +4,23 @@ import Glibc
 import Testing
 import UPKIProtocol
 
+/// What a test knows of a node from the folder that `enroll` or `tunnel` made.
+struct EnrolledNode {
+    let folder: String
+    let node: NetworkNode
+
+    init(_ folder: String) throws {
+        func text(_ name: String) throws -> String { try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8) }
+        let facts = try JSON(parsing: Array(try text("node.json").utf8))
+        let keys = facts["keys"]?.arrayValue?.first
+        self.folder = folder
+        self.node = NetworkNode(
+            commonName: facts["cn"]?.stringValue ?? "", curveSecret: try text("curve.key").trimmingCharacters(in: .whitespacesAndNewlines),
+            publicKey: "", serverKey: keys?["core_key"]?.stringValue ?? "", registrarKey: keys?["registrar_key"]?.stringValue ?? "",
+            token: facts["token"]?.stringValue ?? "")
+    }
+}
+
 extension IntegrationTests {
     @Suite("Across a network", .enabled(if: NetworkLab.isAvailable, Comment(rawValue: NetworkLab.whyNot)))
     struct NetworkTests {
@@ -77,6 +94,276 @@ extension IntegrationTests {
                 #expect(found.sorted() == [marker, "\"TASK\"", "\"EVENT\""].sorted(), "\(found)")
                 #expect(seen["curve"]?.arrayValue == [.integer(ca.ca.port), .integer(ca.ca.registrarPort)], "\(seen.text)")
                 #expect((seen.at("bytes", "\(ca.ca.port)")?.integerValue ?? 0) > 3_000, "\(seen.text)")
+            }
+        }
+
+        // MARK: An unmodified RA behind the tunnel
+
+        private static let ra = "ra.example.com"
+
+        /// Starts a tunnel on the RA's host that listens where the CA does.
+        private func tunnel(_ lab: NetworkLab, _ ca: LabCA, _ arguments: [String]) throws -> ProgramRun {
+            let tunnel = try lab.place.start(
+                lab.on(.ra) + ["\(Checkout.programs)/ca-ctl", "tunnel", "--listen", "127.0.0.1:\(ca.ca.port)"] + arguments)
+            try tunnel.waitFor("listening")
+            return tunnel
+        }
+
+        @Test(
+            "an unmodified RA on another host is registered and issues over ACME through the tunnel: no seed, token, key or request crosses the network in clear",
+            arguments: RegistrationAuthorityTests.versions)
+        func registrationAuthority(version: String) throws {
+            try withNetwork { lab, ca in
+                let capture = lab.place.path("all.pcap")
+                let sniffer = try lab.sniff(to: capture)
+                let opened = try ca.open(Self.ra)
+                let string = try #require(opened["enrolment"]?.stringValue)
+                try lab.place.write(string + "\n", to: "enrolment.txt", mode: 0o600)
+                let (identity, files) = (lab.place.path("identity"), lab.place.path("ra"))
+                let arguments = ["--enroll", "@\(lab.place.path("enrolment.txt"))", "--identity", identity, "--ra-dir", files]
+                var tunnel = try self.tunnel(lab, ca, arguments)
+                // Whatever the RA has for a seed stays on its host.
+                let seed = "what this RA has for a seed 0123456789"
+                let input: JSON = ["port": .integer(ca.ca.port), "directory": .string(files), "token": .string(seed), "cn": .string(Self.ra)]
+                let started = try lab.peer("ra_start.py", on: .ra, version: version, input: input)
+                #expect(started["registered"] == true && started["registered_before"] == false, "\(started.text)\n\(tunnel.errors.suffix(2_000))")
+                #expect(started.at("status_before", "status") == "not_registered" && started.at("status", "status") == "registered")
+                // The tunnel starts anew in between: the RA goes on, and the string is not used twice.
+                tunnel.signal(SIGTERM)
+                #expect(try tunnel.finish().code == 0)
+                tunnel = try self.tunnel(lab, ca, arguments)
+                let facts = try lab.peer(
+                    "ra_acme.py", on: .ra, version: version, input: ["port": .integer(ca.ca.port), "directory": .string(files)])
+                for name in ["certbot", "with a CN", "wildcard", "long name"] {
+                    #expect(facts.at(name, "finalize")?.integerValue == 200, "\(name): \(facts[name]?.text ?? "")")
+                    #expect(facts.at(name, "chain")?.stringValue?.hasPrefix("-----BEGIN CERTIFICATE") == true)
+                }
+                #expect(facts.at("revoke", "code")?.integerValue == 200 && facts.at("ocsp", "status") == "revoked")
+
+                let again = try lab.peer("ra_start.py", on: .ra, version: version, input: input)
+                #expect(again["registered_before"] == true && again["registration"] == nil)
+                let verified = try lab.place.must([
+                    "/usr/bin/openssl", "verify", "-x509_strict", "-CAfile", "\(files)/ca.crt", "-verify_hostname", Self.ra, "\(files)/ra.crt",
+                ])
+                #expect(verified.contains("OK"))
+
+                // The node carries the tunnel's key, and what the RA got is bound to it.
+                let node = try EnrolledNode(identity).node
+                let known = try lab.peer("curve_keys.py", on: .ra, input: ["secret": .string(node.curveSecret)])
+                #expect(try ca.ca.facts(["node", "show", Self.ra])["binding"]?.stringValue == "curve \(known["public"]?.stringValue ?? "?")")
+
+                try self.sendMarker(lab)
+                tunnel.signal(SIGTERM)
+                #expect(try tunnel.finish().code == 0)
+                sniffer.signal(SIGINT)
+                try sniffer.finish()
+                let keys = try ["\(identity)/node.key", "\(files)/ra.key"].map { try String(contentsOfFile: $0, encoding: .utf8) }
+                let lines = keys.flatMap { $0.split(separator: "\n").map(String.init).filter { !$0.hasPrefix("-----") } }
+                #expect(lines.count > 3)
+                let secrets = [seed, opened["token"]?.stringValue ?? "?", string, node.curveSecret, ca.ca.token] + lines
+                let words = ["acme_issue_certificate", "\"sign\"", "BEGIN CERTIFICATE", "PRIVATE KEY", Self.ra, "\"TASK\"", "\"EVENT\""]
+                let seen = try lab.place.peer(
+                    "sniffed.py", input: ["capture": .string(capture), "texts": .array((secrets + words + [Self.marker]).map { .string($0) })])
+                let found = seen["found"]?.arrayValue?.compactMap(\.stringValue) ?? []
+                #expect(found.sorted() == [Self.marker, "\"TASK\"", "\"EVENT\""].sorted(), "\(found)")
+                #expect(seen["curve"]?.arrayValue == [.integer(ca.ca.port), .integer(ca.ca.registrarPort)], "\(seen.text)")
+                #expect((seen.at("bytes", "\(ca.ca.port)")?.integerValue ?? 0) > 10_000, "\(seen.text)")
+            }
+        }
+
+        private static let marker = "this line is in clear"
+
+        /// A question in clear to another port, so that it is known that clear text would be found.
+        private func sendMarker(_ lab: NetworkLab) throws {
+            let capture = lab.place.path("all.pcap")
+            let listener = try lab.start("in_between.py", ["plain", NetworkLab.Host.ca.address, "6000"], on: .ca, keepInput: true)
+            try listener.waitFor("ready")
+            _ = try lab.peer(
+                "curve_client.py", on: .ra,
+                input: ["address": .string(NetworkLab.Host.ca.address), "port": .integer(6_000), "requests": [[.string(Self.marker), [:]]]])
+            listener.closeInput()
+            try listener.finish()
+            try waitUntil("the marker has been captured") {
+                FileManager.default.contents(atPath: capture)?.range(of: Data(Self.marker.utf8)) != nil
+            }
+        }
+
+        @Test("the tunnel renews the node's certificate and puts it where the RA looks; the RA's seed becomes the tunnel's token")
+        func renewal() throws {
+            try withNetwork { lab, ca in
+                let string = try #require(ca.open(Self.ra)["enrolment"]?.stringValue)
+                try lab.place.write(string, to: "enrolment.txt", mode: 0o600)
+                let (identity, files) = (lab.place.path("identity"), lab.place.path("ra"))
+                var tunnel = try self.tunnel(
+                    lab, ca, ["--enroll", "@\(lab.place.path("enrolment.txt"))", "--identity", identity, "--ra-dir", files])
+                let input: JSON = ["port": .integer(ca.ca.port), "directory": .string(files), "token": "some word", "cn": .string(Self.ra)]
+                _ = try lab.peer("ra_start.py", on: .ra, input: input)
+                func ask(_ task: String, _ parameters: JSON) throws -> JSON {
+                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": .string(task), "params": parameters]]).arrayValue?.first
+                        ?? .null
+                }
+                // The RA sends its seed again for its nodes.
+                let made = try ask("register", ["seed": "some word", "cn": "n.example.com", "profile": "server"])
+                #expect(made["EVENT"] == "ANSWER", "\(made.text)")
+                let first = try String(contentsOfFile: "\(files)/ra.crt", encoding: .utf8)
+                tunnel.signal(SIGTERM)
+                #expect(try tunnel.finish().code == 0)
+                tunnel = try self.tunnel(
+                    lab, ca, ["--identity", identity, "--ra-dir", files, "--renew-after", "0", "--look-interval", "100000"])
+                try tunnel.waitFor("was renewed")
+                try tunnel.waitFor("/ra.crt is the node's certificate")
+                let second = try String(contentsOfFile: "\(files)/ra.crt", encoding: .utf8)
+                #expect(try second != first && second == String(contentsOfFile: "\(identity)/node.crt", encoding: .utf8))
+                let shown = try ca.ca.facts(["node", "show", Self.ra])
+                let serial = try lab.place.must(["/usr/bin/openssl", "x509", "-in", "\(files)/ra.crt", "-noout", "-serial"])
+                let hexadecimal = String(serial.dropFirst("serial=".count)).trimmingCharacters(in: .whitespacesAndNewlines).lowercased()
+                let view = try ca.ca.facts(["cert", "show", "0x\(hexadecimal)"])
+                #expect(view["serial"] == shown["serial"] && shown["serial"] != nil, "\(view.text) \(shown.text)")
+                #expect(try ask("sign", ["csr": .string(try lab.place.csr("/CN=after.example.com"))])["EVENT"] == "ANSWER")
+                tunnel.signal(SIGTERM)
+                #expect(try tunnel.finish().code == 0)
+            }
+        }
+
+        // MARK: Enrolment strings, and administration from afar
+
+        @Test("an enrolment string is good once, for its name; a lost answer is given again to the same keys alone, also when the registrar is gone")
+        func enrolment() throws {
+            try withNetwork { lab, ca in
+                let string = try #require(ca.open("third.example.com", max: 1)["enrolment"]?.stringValue)
+                let folder = lab.place.path("third")
+                let wrongName = try lab.ctl(["enroll", "-", "--out", folder, "--cn", "other.example.com"], on: .ra, input: string)
+                #expect(wrongName.code == 2 && wrongName.errors.contains("third.example.com"), "\(wrongName.errors)")
+                let first = try lab.ctl(["enroll", "-", "--out", folder, "--names", "third.example.com,10.77.0.2"], on: .ra, input: string)
+                #expect(first.code == 0, "\(first.errors)")
+                let certificate = try String(contentsOfFile: "\(folder)/node.crt", encoding: .utf8)
+                let text = try lab.place.must(["/usr/bin/openssl", "x509", "-in", "\(folder)/node.crt", "-noout", "-ext", "subjectAltName"])
+                #expect(text.contains("DNS:third.example.com, IP Address:10.77.0.2"), "\(text)")
+                // The answer is lost; and by now the registrar has closed its port behind the last registration.
+                for name in ["node.json", "node.crt", "ca.crt"] { unlink("\(folder)/\(name)") }
+                try waitUntil("the registrar is down") { try ca.ca.facts(["registrar", "status"]).at("service", "state") == "stopped" }
+                let second = try lab.ctl(["enroll", "-", "--out", folder], on: .ra, input: string)
+                #expect(second.code == 0, "\(second.errors)")
+                #expect(try String(contentsOfFile: "\(folder)/node.crt", encoding: .utf8) == certificate)
+
+                // A thief comes later, with keys of his own: while the registrar is away, and while it is there for somebody else.
+                let early = try lab.ctl(["enroll", "-", "--out", lab.place.path("stolen")], on: .attacker, input: string)
+                #expect(early.code == 3 && early.errors.contains("nobody"), "\(early.errors)")
+                _ = try ca.open("fourth.example.com")
+                let stolen = try lab.ctl(["enroll", "-", "--out", lab.place.path("stolen")], on: .attacker, input: string)
+                #expect(stolen.code == 1 && stolen.errors.contains("Registration is open for another name"), "\(stolen.errors)")
+                _ = try ca.open()
+                let again = try lab.ctl(["enroll", "-", "--out", lab.place.path("stolen")], on: .attacker, input: string)
+                #expect(again.code == 1 && again.errors.contains("Invalid registration seed"), "\(again.errors)")
+                let nodes = try ca.ca.facts(["node", "list"]).arrayValue?.compactMap { $0["cn"]?.stringValue } ?? []
+                #expect(nodes == ["third.example.com"])
+
+                // Another CA's fingerprint: what it answers is not kept.
+                let renewed = try lab.ctl(["enroll", "--renew", "--out", folder], on: .ra)
+                #expect(renewed.code == 0, "\(renewed.errors)")
+                #expect(try String(contentsOfFile: "\(folder)/node.crt", encoding: .utf8) != certificate)
+            }
+        }
+
+        /// Registers a node with `ca-ctl enroll`.
+        private func enrolled(_ lab: NetworkLab, _ ca: LabCA, _ name: String) throws -> EnrolledNode {
+            let string = try #require(ca.open(name)["enrolment"]?.stringValue)
+            let folder = lab.place.path(name)
+            let done = try lab.ctl(["enroll", "-", "--out", folder], on: .ra, input: string)
+            guard done.code == 0 else { throw TestFailure(description: done.errors) }
+            return try EnrolledNode(folder)
+        }
+
+        @Test("a listed admin gives every command that makes sense from afar; a node that is none is refused, and so is one from the next request after remove_admin on")
+        func remoteAdministration() throws {
+            try withNetwork { lab, ca in
+                let admin = try self.enrolled(lab, ca, "admin.example.com")
+                _ = try self.enrolled(lab, ca, "plain.example.com")
+                let dn = try ca.ca.facts(["node", "show", "admin.example.com"])["dn"]?.stringValue ?? ""
+                func run(_ arguments: [String], as folder: String? = nil, input: String = "") throws -> Finished {
+                    try lab.ctl(["--identity", folder ?? admin.folder] + arguments, on: .ra, input: input)
+                }
+                try lab.place.write(try lab.place.csr("/CN=signed.example.com"), to: "a.csr")
+                try lab.place.write("keyType: ec-p256\nduration: 10\n", to: "short.yml")
+                let csr = lab.place.path("a.csr")
+                let commands: [[String]] = [
+                    ["status"], ["registrar", "status"], ["registrar", "close"], ["registrar", "open", "--cn", "new.example.com"], ["token", "list"],
+                    ["admin", "list"], ["admin", "add", "/CN=second"], ["admin", "remove", "/CN=second"], ["node", "list"],
+                    ["node", "show", "plain.example.com"], ["node", "limit", "plain.example.com", "--profiles", "server"],
+                    ["node", "rebind", "plain.example.com", "--for", "10m"], ["node", "renew", "plain.example.com"],
+                    ["cert", "issue", "made.example.com"], ["cert", "sign", csr], ["cert", "list"], ["cert", "show", "signed.example.com"],
+                    ["cert", "renew", "made.example.com"], ["cert", "revoke", "signed.example.com", "--reason", "certificateHold"],
+                    ["cert", "unrevoke", "signed.example.com"], ["cert", "delete", "signed.example.com"], ["crl", "generate"], ["crl", "show"],
+                    ["profile", "list"], ["profile", "show", "server"], ["profile", "add", lab.place.path("short.yml")], ["profile", "remove", "short"],
+                    ["audit", "show"], ["audit", "verify"], ["audit", "checkpoint"], ["metrics"], ["transport", "show"],
+                    ["node", "remove", "plain.example.com"],
+                ]
+                for command in commands {
+                    let done = try run(command)
+                    #expect(done.code == 0, "\(command.joined(separator: " ")): \(done.errors)")
+                }
+                let audit = try ca.ca.facts(["audit", "show", "--limit", "5"]).arrayValue ?? []
+                #expect(audit.contains { $0["task"] == "remove_node" && $0["identity"] == "node admin.example.com" && $0["proof"]?.stringValue?.hasPrefix("curve ") == true })
+                // The registrar was opened from afar, and its port with it.
+                let late = try run(["registrar", "open", "--cn", "late.example.com", "--json"])
+                let string = try JSON(parsing: Array(late.output.utf8))["enrolment"]?.stringValue ?? ""
+                try waitUntil("the registrar listens") {
+                    try lab.ctl(["enroll", "-", "--out", lab.place.path("late")], on: .ra, input: string).code == 0
+                }
+                // What belongs to the host stays there.
+                for command in [["doctor"], ["reload"], ["seed", "verify"], ["node", "add", "x", "--address", "10.77.0.2"], ["transport", "abort"]] {
+                    let done = try run(command, input: "a seed that nobody asked for\n")
+                    #expect(done.code == 1 && done.errors.contains("works on the CA's own host only"), "\(command): \(done.errors)")
+                }
+                // A node is no admin.
+                let nobody = try self.enrolled(lab, ca, "nobody.example.com")
+                for command in [["node", "list"], ["registrar", "open"], ["admin", "add", "/CN=nobody"], ["audit", "show"], ["status"]] {
+                    let done = try run(command, as: nobody.folder)
+                    #expect(done.code == 1 && done.errors.contains("Not authorised"), "\(command): \(done.errors)")
+                }
+                _ = try ca.ca.facts(["admin", "remove", dn])
+                for command in [["node", "list"], ["admin", "list"], ["cert", "delete", "made.example.com"]] {
+                    let done = try run(command)
+                    #expect((done.code == 1 && done.errors.contains("Not authorised")) || command == ["admin", "list"], "\(command): \(done.errors)")
+                }
+            }
+        }
+
+        // MARK: Somebody in between
+
+        @Test("somebody in between, with a CURVE key of his own or with none, is refused by enroll, tunnel and the remote ca-ctl, and reads nothing")
+        func inBetween() throws {
+            try withNetwork { lab, ca in
+                let node = try self.enrolled(lab, ca, "node.example.com")
+                let string = try #require(ca.open("late.example.com")["enrolment"]?.stringValue)
+                let tunnel = try self.tunnel(lab, ca, ["--identity", node.folder])
+                func ask() throws -> JSON {
+                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": "get_ca", "params": [:]]]).arrayValue?.first ?? .null
+                }
+                #expect(try ask()["EVENT"] == "ANSWER")
+                // Both of the addresses that nodes know.
+                try lab.putAttackerInBetween(alsoSecond: true)
+                for kind in ["own-key", "plain"] {
+                    let between = try lab.start(
+                        "in_between.py", [kind, "0.0.0.0", "\(ca.ca.port)", "\(ca.ca.registrarPort)"], on: .attacker, keepInput: true)
+                    try between.waitFor("ready")
+                    let enrolled = try lab.ctl(["enroll", "-", "--out", lab.place.path("late-\(kind)")], on: .ra, input: string)
+                    #expect(enrolled.code == 3 && enrolled.errors.contains("does not prove the CURVE key"), "\(enrolled.output)\(enrolled.errors)")
+                    let remote = try lab.ctl(["--identity", node.folder, "cert", "list"], on: .ra)
+                    #expect(remote.code == 3 && remote.errors.contains("does not prove the CURVE key"), "\(remote.output)\(remote.errors)")
+                    let answer = try ask()
+                    #expect(answer["EVENT"] == "UPKI ERROR" && answer.refusal.hasPrefix("Busy"), "\(answer.text)")
+                    between.closeInput()
+                    let told = try between.finish().output.split(separator: "\n").last.map(String.init) ?? ""
+                    // He got nothing to read, not even one request.
+                    #expect(told == "{\"read\": []}", "\(told)")
+                }
+                try lab.takeAttackerAway(alsoSecond: true)
+                try waitUntil("the tunnel goes on") { try ask()["EVENT"] == "ANSWER" }
+                let enrolled = try lab.ctl(["enroll", "-", "--out", lab.place.path("late")], on: .ra, input: string)
+                #expect(enrolled.code == 0, "\(enrolled.errors)")
+                tunnel.signal(SIGTERM)
+                #expect(try tunnel.finish().code == 0)
             }
         }
 

@@ -43,7 +43,7 @@ struct RemoteTests {
         let local = Documented.all.filter { $0.role == .local && !$0.isRemote }.map(\.name)
         #expect(
             Set(local) == [
-                "reload", "rotate_token", "verify_seed", "add_node", "compare_checkpoints", "acknowledge_audit", "accept_clock", "doctor",
+                "reload", "rotate_token", "verify_seed", "add_node", "acknowledge_audit", "accept_clock", "doctor",
                 "import_crl", "adopt_certificate", "transport_rotate", "transport_finish", "transport_abort",
             ])
         for name in local { #expect(bench.refusal(name, by: Self.admin) == "Unknown task: \(name)") }

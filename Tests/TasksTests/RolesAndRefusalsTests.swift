@@ -65,7 +65,7 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("rebind_node", .local, changes: true, "cn", isRemote: true), .init("renew_node", .local, changes: true, "cn", isRemote: true),
         .init("remove_node", .local, changes: true, "cn", isRemote: true), .init("audit", .local, isRemote: true),
         .init("verify_audit", .local, isRemote: true),
-        .init("compare_checkpoints", .local, "checkpoints", on: [.admin]), .init("audit_checkpoint", .local, isRemote: true),
+        .init("compare_checkpoints", .local, "checkpoints", isRemote: true), .init("audit_checkpoint", .local, isRemote: true),
         .init("acknowledge_audit", .local, changes: true, "reason", on: [.admin]),
         .init("show_crl", .local, isRemote: true),
         .init("relay", .anyone, on: [.front, .registrar]), .init("transport", .node),

@@ -3,7 +3,7 @@
 import UPKIProtocol
 
 /// Requests that a tunnel reads.
-enum RegisterRequest {
+package enum RegisterRequest {
     /// Every other request goes on as it is: only one with this text can be a `register`.
     private static let mark = Array("register".utf8)
 
@@ -11,7 +11,7 @@ enum RegisterRequest {
     /// when it registers nodes, and a seed is not to cross the network.
     ///
     /// - Parameter token: nil where this node has none yet; then there is nothing to put in, and the seed is taken out.
-    static func withToken(_ token: String?, _ payload: [UInt8]) -> [UInt8] {
+    package static func withToken(_ token: String?, _ payload: [UInt8]) -> [UInt8] {
         // A name may be spelt with escapes: then it is looked at, too.
         guard contains(payload, mark) || payload.contains(UInt8(ascii: "\\")) else { return payload }
         guard let json = try? JSON(parsing: payload), json["TASK"]?.stringValue == "register", case .object(var members) = json else {

@@ -41,16 +41,14 @@ final class TunnelWorker: Sendable {
 
     /// Does orders as they come, and looks between them whether something is due.
     func run(_ beat: LoopBeat) {
-        var failures = 0
-        var askedForKeys: Int64 = 0
-        var notBefore: Int64 = 0
+        var diary = Diary()
         var taken: [Order] = []
         publish()
         while true {
+            attendIfDue(&diary)
             taken.removeAll(keepingCapacity: true)
             beat.idle()
-            let wait = UInt64(options.lookInterval) * 1_000_000
-            guard orders.take(upTo: 1, into: &taken, within: identity == nil ? wait : max(10_000_000, wait)) else { return }
+            guard orders.take(upTo: 1, into: &taken, within: UInt64(max(10, options.lookInterval)) * 1_000_000) else { return }
             beat.passing()
             for order in taken {
                 switch order {
@@ -58,17 +56,27 @@ final class TunnelWorker: Sendable {
                 case .onboard(let request, let answer): answer(onboard(request))
                 }
             }
-            let now = Int64(time(nil))
-            guard let identity, now >= notBefore else { continue }
-            let isDue = now >= Self.renewalTime(identity, options.renewalShare)
-            guard isDue || now - askedForKeys >= options.keysInterval else { continue }
-            if attend(identity, renews: isDue, now) {
-                failures = 0
-                askedForKeys = now
-            } else {
-                failures += 1
-                notBefore = now + min(3_600, 30 << Int64(min(failures, 7)))
-            }
+        }
+    }
+
+    /// When it did what, and when it may try again.
+    private struct Diary {
+        var askedForKeys: Int64 = 0
+        var failures: Int64 = 0
+        var notBefore: Int64 = 0
+    }
+
+    private func attendIfDue(_ diary: inout Diary) {
+        let now = Int64(time(nil))
+        guard let identity, now >= diary.notBefore else { return }
+        let isDue = now >= Self.renewalTime(identity, options.renewalShare)
+        guard isDue || now - diary.askedForKeys >= options.keysInterval else { return }
+        if attend(identity, renews: isDue, now) {
+            diary.failures = 0
+            diary.askedForKeys = now
+        } else {
+            diary.failures += 1
+            diary.notBefore = now + min(3_600, 30 << min(diary.failures, 7))
         }
     }
 

@@ -217,7 +217,7 @@ extension IntegrationTests {
                 let shown = try ca.ca.facts(["node", "show", Self.ra])
                 let serial = try lab.place.must(["/usr/bin/openssl", "x509", "-in", "\(files)/ra.crt", "-noout", "-serial"])
                 let hexadecimal = String(serial.dropFirst("serial=".count)).trimmingCharacters(in: .whitespacesAndNewlines).lowercased()
-                let view = try ca.ca.facts(["cert", "show", "0x\(hexadecimal)"])
+                let view = try ca.ca.facts(["cert", "show", "--serial", "0x\(hexadecimal)"])
                 #expect(view["serial"] == shown["serial"] && shown["serial"] != nil, "\(view.text) \(shown.text)")
                 #expect(try ask("sign", ["csr": .string(try lab.place.csr("/CN=after.example.com"))])["EVENT"] == "ANSWER")
                 tunnel.signal(SIGTERM)
@@ -280,6 +280,7 @@ extension IntegrationTests {
                 let admin = try self.enrolled(lab, ca, "admin.example.com")
                 _ = try self.enrolled(lab, ca, "plain.example.com")
                 let dn = try ca.ca.facts(["node", "show", "admin.example.com"])["dn"]?.stringValue ?? ""
+                _ = try ca.ca.facts(["admin", "add", dn])
                 func run(_ arguments: [String], as folder: String? = nil, input: String = "") throws -> Finished {
                     try lab.ctl(["--identity", folder ?? admin.folder] + arguments, on: .ra, input: input)
                 }

@@ -98,21 +98,23 @@ let package = Package(
         module("Relay", ["CLinux", "CoreLink", "ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
         module(
             "OCSPResponder",
-            ["CoreLink", "Metrics", "PKI", "RevocationFormats", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto, x509, asn1] + nio),
+            ["CoreLink", "Metrics", "PKI", "RevocationFormats", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto, x509, asn1] + nio
+        ),
         module("OCSPClient", ["PKI", "RevocationFormats", crypto, x509, asn1]),
         module("Settings", ["PKI", yams]),
         module("ProgramLog", [logging, arguments]),
         module(
             "CoreServer",
             [
-                "Authority", "CAKeys", "DurableFiles", "Metrics", "PKI", "RevocationFormats", "SQLiteStore", "Settings", "Supervised", "Tasks", "Threads", "UPKIProtocol",
+                "Authority", "CAKeys", "DurableFiles", "Metrics", "PKI", "RevocationFormats", "SQLiteStore", "Settings", "Supervised",
+                "Tasks", "Threads", "UPKIProtocol",
                 "ZeroMQ", logging, x509, asn1, crypto,
             ]),
 
         module("Console", ["PKI", "UPKIProtocol"]),
         // Nodes of ours, and what stands for them elsewhere.
         module("Enrolment", ["DurableFiles", "PKI", "UPKIProtocol", "ZeroMQ", x509, asn1, crypto]),
-        module("NodeLink", ["Enrolment", "UPKIProtocol", "ZeroMQ"]),
+        module("NodeLink", ["Enrolment", "PKI", "UPKIProtocol", "ZeroMQ"]),
         module(
             "Tunnel",
             ["DurableFiles", "Enrolment", "NodeLink", "PKI", "Relay", "Supervised", "Threads", "UPKIProtocol", "ZeroMQ", crypto]),
@@ -126,7 +128,8 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "DurableFiles", "Enrolment", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog", "RevocationFormats", "Settings", "Supervised", "Supervision",
+                "AdminLink", "Console", "DurableFiles", "Enrolment", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog",
+                "RevocationFormats", "Settings", "Supervised", "Supervision",
                 "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ", arguments, logging,
             ]),
 
@@ -145,20 +148,28 @@ let package = Package(
         tests("AdminLinkTests", ["AdminLink", "UPKIProtocol", "ZeroMQ"]),
         tests("ArchitectureTests", []),
         tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
-        tests("ConsoleTests", ["AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
+        tests(
+            "ConsoleTests",
+            ["AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
         tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
         tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
         tests("DurableFilesTests", ["DurableFiles"]),
         tests("EnrolmentTests", ["DurableFiles", "Enrolment", "PKI", "TestAuthority", "UPKIProtocol", "ZeroMQ", x509, crypto]),
         tests("NodeLinkTests", ["Enrolment", "NodeLink", "Threads", "UPKIProtocol", "ZeroMQ"]),
-        tests("IntegrationTests", ["CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar", "manual-pages"],
+        tests(
+            "IntegrationTests",
+            [
+                "CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar",
+                "manual-pages",
+            ],
             exclude: ["peers"]),
         tests("MetricsTests", ["Metrics", "Threads"]),
         tests("OCSPClientTests", ["OCSPClient", "PKI", "RevocationFormats", crypto, x509, asn1]),
         tests(
             "OCSPResponderTests",
             [
-                "OCSPClient", "OCSPResponder", "Metrics", "PKI", "RevocationFormats", "Threads", "UPKIProtocol", "ZeroMQ", "ca-ocsp-bridge", crypto, x509, asn1,
+                "OCSPClient", "OCSPResponder", "Metrics", "PKI", "RevocationFormats", "Threads", "UPKIProtocol", "ZeroMQ", "ca-ocsp-bridge",
+                crypto, x509, asn1,
             ] + nio),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
@@ -166,7 +177,9 @@ let package = Package(
         tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
         tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),
-        tests("TasksTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
+        tests(
+            "TasksTests",
+            ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "Tasks", "TestAuthority", "UPKIProtocol", x509, crypto]),
         tests("TunnelTests", ["Enrolment", "TestAuthority", "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ"]),
         tests("UPKIProtocolTests", ["UPKIProtocol"]),
         tests("ThreadsTests", ["Threads"]),

@@ -17,6 +17,9 @@ public final class Authority: Sendable {
     private let currentRules: Mutex<Rules>
     private let extensionCache = ProfileExtensionCache()
     let nodeKeysCache = NodeKeysCache()
+    let heardRequests = HeardRequests()
+    /// When this object was made.
+    let openedAt: UnixTime
     let refusalRecords = RefusalRecords()
     /// Whether the store failed at the last commit, so that what it holds is to be asked before the next one.
     let isInDoubt = Atomic<Bool>(false)
@@ -32,6 +35,7 @@ public final class Authority: Sendable {
         self.issuer = issuer
         self.store = store
         self.clock = clock
+        self.openedAt = clock.now
         self.random = random
         self.files = files
         self.currentRules = Mutex(rules)

@@ -50,41 +50,6 @@ struct Job: Sendable {
     let work: @Sendable () throws -> Step
 }
 
-/// How much of each job thread's queue an identity has: never more than half of it, so that another one's request has its place.
-final class JobShares: Sendable {
-    private struct Share: Hashable {
-        let place: Step.Place
-        let identity: String
-    }
-    private let waiting = Mutex<[Share: Int]>([:])
-
-    /// Of the 64 places of each queue.
-    static let most = 32
-
-    /// - Returns: false where the identity has its share already; the operator on the CA's host is never refused.
-    func enter(_ job: Job) -> Bool {
-        guard job.context.caller.channel != .admin else { return true }
-        return self.waiting.withLock { waiting in
-            let share = Self.share(job)
-            let count = waiting[share] ?? 0
-            guard count < Self.most else { return false }
-            waiting[share] = count + 1
-            return true
-        }
-    }
-
-    func leave(_ job: Job) {
-        guard job.context.caller.channel != .admin else { return }
-        self.waiting.withLock { waiting in
-            let share = Self.share(job)
-            guard let count = waiting[share] else { return }
-            waiting[share] = count > 1 ? count - 1 : nil
-        }
-    }
-
-    private static func share(_ job: Job) -> Share { Share(place: job.place, identity: job.context.caller.proofText) }
-}
-
 /// Counts requests that are being worked on: while there are some, the writer waits a moment for company.
 final class InFlight: Sendable {
     private let count = Atomic<Int>(0)

@@ -130,17 +130,22 @@ final class Processing: Sendable {
         case .change(let change): self.submit(PendingChange(change: change, completion: .reply(route, requestID: context.id)))
         case .elsewhere(let place, let work):
             let job = Job(context: context, route: route, arrival: arrival, place: place, work: work)
-            guard self.shares.enter(job) else {
+            guard context.caller.channel == .admin || self.shares.enter("\(place)", of: context.caller.proofText) else {
                 self.refuse(
                     route,
                     Refusal(.busy, "Busy: \(JobShares.most) requests of this kind and of this identity wait already; wait for answers"))
                 return
             }
             if self.jobs[place]?.post(job) != .accepted {
-                self.shares.leave(job)
+                self.leave(place, context.caller)
                 self.refuse(route, Refusal(.busy, "Busy: too many requests of this kind wait; try again"))
             }
         }
+    }
+
+    /// The operator on the CA's host has no share, and is never refused for one.
+    private func leave(_ place: Step.Place, _ caller: Caller) {
+        if caller.channel != .admin { self.shares.leave("\(place)", of: caller.proofText) }
     }
 
     /// Counts the answer and hands it to the I/O thread.
@@ -267,7 +272,7 @@ final class Processing: Sendable {
 
     /// Does one job of a thread of its own.
     func run(_ job: Job) {
-        self.shares.leave(job)
+        self.leave(job.place, job.context.caller)
         guard !Self.isTooOld(job.arrival, on: job.route.channel) else {
             self.dropped()
             return

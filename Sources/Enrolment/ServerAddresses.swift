@@ -25,11 +25,12 @@ public struct ServerAddresses: Sendable, Equatable {
 
     /// Addresses or names, tried in this order.
     public var hosts: [String]
-    /// The current keys first; then those that come, while keys are exchanged.
+    /// Tried in this order: the current keys; while keys are exchanged the next ones, on their further ports and, for the time after the
+    /// exchange, on the present ones.
     public var sets: [KeySet]
 
     static let mostHosts = 16
-    static let mostSets = 2
+    static let mostSets = 3
 
     public init(hosts: [String], sets: [KeySet]) {
         self.hosts = hosts
@@ -41,7 +42,12 @@ public struct ServerAddresses: Sendable, Equatable {
     /// - Throws: `.invalidAnswer` where it is none.
     public init(transport: JSON) throws(EnrolmentError) {
         let hosts = transport["addresses"]?.arrayValue?.compactMap(\.stringValue) ?? []
-        let sets = [transport, transport["next"] ?? .null].filter { !$0.isNull }.compactMap { KeySet(transport: $0) }
+        var sets = [transport].compactMap { KeySet(transport: $0) }
+        if let current = sets.first, let next = transport["next"].flatMap({ KeySet(transport: $0) }) {
+            var later = next
+            (later.port, later.registrarPort) = (current.port, current.registrarPort)
+            sets += [next, later]
+        }
         self.init(hosts: hosts, sets: sets)
         guard let fault else { return }
         throw EnrolmentError(.invalidAnswer, "what the CA says of its own transport cannot be used: \(fault)")

@@ -20,6 +20,8 @@ public struct NodeConnection: ~Copyable {
 
     /// `192.0.2.10:5000`.
     public let place: String
+    /// Whether the first of the keys that are known proved itself: else there is news to be had.
+    public let usesFirstKeys: Bool
     private let link: Link
     private var lastID: UInt64 = 0
     private var isSpent = false
@@ -59,7 +61,7 @@ public struct NodeConnection: ~Copyable {
     ) throws(NodeLinkError) -> NodeConnection {
         let end = SuspendingClock.now.advanced(by: timeout)
         var failure = NodeLinkError(.unreachable, "no address of the CA is known")
-        for set in servers.sets {
+        for (index, set) in servers.sets.enumerated() {
             for host in servers.hosts {
                 let (number, key) = port == .core ? (set.port, set.coreKey) : (set.registrarPort, set.registrarKey)
                 let place = ServerAddresses.place(host, number)
@@ -71,7 +73,9 @@ public struct NodeConnection: ~Copyable {
                     continue
                 }
                 let patience = min(end, SuspendingClock.now.advanced(by: Self.patience))
-                guard let fault = try Self.awaitHandshake(link, place, until: patience) else { return NodeConnection(place, link) }
+                guard let fault = try Self.awaitHandshake(link, place, until: patience) else {
+                    return NodeConnection(place, index == 0, link)
+                }
                 failure = Self.weightier(failure, fault)
                 guard SuspendingClock.now < end else { throw failure }
             }
@@ -82,8 +86,9 @@ public struct NodeConnection: ~Copyable {
     /// Somebody who answers with another key matters more than nobody.
     private static func weightier(_ a: NodeLinkError, _ b: NodeLinkError) -> NodeLinkError { a.code == .otherServer ? a : b }
 
-    private init(_ place: String, _ link: consuming Link) {
+    private init(_ place: String, _ usesFirstKeys: Bool, _ link: consuming Link) {
         self.place = place
+        self.usesFirstKeys = usesFirstKeys
         self.link = link
     }
 
@@ -153,11 +158,13 @@ public struct NodeConnection: ~Copyable {
                 // It may have come at the last moment.
                 if let answer = try next(tag) { return answer }
                 isSpent = true
-                throw NodeLinkError(.noAnswer, "the connection to the CA at \(place) ended before the answer; what was asked may have taken effect")
+                throw NodeLinkError(
+                    .noAnswer, "the connection to the CA at \(place) ended before the answer; what was asked may have taken effect")
             }
             guard SuspendingClock.now < end else {
                 isSpent = true
-                throw NodeLinkError(.noAnswer, "no answer to \(task) from the CA at \(place) within \(timeout); what was asked may still take effect")
+                throw NodeLinkError(
+                    .noAnswer, "no answer to \(task) from the CA at \(place) within \(timeout); what was asked may still take effect")
             }
         }
     }

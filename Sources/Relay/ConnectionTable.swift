@@ -59,9 +59,11 @@ package struct ConnectionTable {
     /// A connection was accepted. Whatever the verdict, it counts until it has gone.
     /// - Parameters:
     ///   - network: the peer: an IPv4 address, or the /64 of an IPv6 one.
+    ///   - isLocal: whether all processes of this host come from there, without CURVE: one of them must not be able to lock the others out.
     ///   - deliveries: messages of this descriptor that were delivered so far; it may wrap.
     package mutating func accepted(
-        _ descriptor: Int32, _ facts: ConnectionFacts, from network: String, deliveries: UInt32, _ limits: RelayLimits, at now: UInt64
+        _ descriptor: Int32, _ facts: ConnectionFacts, from network: String, isLocal: Bool = false, deliveries: UInt32,
+        _ limits: RelayLimits, at now: UInt64
     ) -> Verdict {
         gone(descriptor)
         connections[descriptor] = Connection(
@@ -72,8 +74,8 @@ package struct ConnectionTable {
         let isSlow = limits.connectionRate == 0 || address.bucket.take(rate: limits.connectionRate, burst: burst, at: now)
         addresses[network] = address
         forgetQuietAddresses(limits, at: now)
-        if address.connections > limits.connectionsPerAddress { return .tooManyOfAddress }
-        if !isSlow { return .tooFast }
+        if !isLocal, address.connections > limits.connectionsPerAddress { return .tooManyOfAddress }
+        if !isLocal, !isSlow { return .tooFast }
         return connections.count > limits.connections ? .tooMany : .keep
     }
 

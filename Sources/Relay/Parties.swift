@@ -14,10 +14,13 @@ final class Party {
     var unsent = RingQueue<UInt64>()
     /// Whether it waits for its turn.
     var isInTurn = false
+    /// This host's own loopback without CURVE: all its processes together, of which none is told apart by a limit.
+    let isLocal: Bool
     fileprivate var bucket: RateBucket
     fileprivate var strangers: RateBucket
 
-    fileprivate init(rate: Int, strangerRate: Int, at now: UInt64) {
+    fileprivate init(rate: Int, strangerRate: Int, isLocal: Bool, at now: UInt64) {
+        self.isLocal = isLocal
         bucket = RateBucket(burst: rate, at: now)
         strangers = RateBucket(burst: strangerRate, at: now)
     }
@@ -59,7 +62,9 @@ package struct Parties {
     mutating func identity(_ identity: ProvenIdentity, _ limits: RelayLimits, at now: UInt64) -> Party {
         if let known = identities[identity] { return known }
         forgetTheQuiet(limits, at: now)
-        let party = Party(rate: limits.ratePerIdentity, strangerRate: limits.strangerRate, at: now)
+        var isLocal = false
+        if case .plain(let address) = identity { isLocal = Self.isLoopback(address) }
+        let party = Party(rate: limits.ratePerIdentity, strangerRate: limits.strangerRate, isLocal: isLocal, at: now)
         identities[identity] = party
         return party
     }
@@ -69,7 +74,7 @@ package struct Parties {
         let network = Self.network(of: address)
         if let known = networks[network] { return known }
         forgetTheQuiet(limits, at: now)
-        let party = Party(rate: limits.ratePerAddress, strangerRate: limits.strangerRate, at: now)
+        let party = Party(rate: limits.ratePerAddress, strangerRate: limits.strangerRate, isLocal: false, at: now)
         networks[network] = party
         return party
     }
@@ -84,12 +89,18 @@ package struct Parties {
             let mayAsk = identity.strangers.take(rate: rate, burst: rate, at: now)
             guard network.strangers.take(rate: rate, burst: rate, at: now), mayAsk else { return .rateOfStranger }
         }
+        // What is open is limited for everybody; the rate is not where all processes of this host are one identity.
+        guard !identity.isLocal else { return open(bytes, of: identity, in: network, limits) }
         if limits.ratePerIdentity > 0, !identity.bucket.take(rate: limits.ratePerIdentity, burst: limits.ratePerIdentity, at: now) {
             return .rateOfIdentity
         }
         if limits.ratePerAddress > 0, !network.bucket.take(rate: limits.ratePerAddress, burst: limits.ratePerAddress, at: now) {
             return .rateOfNetwork
         }
+        return open(bytes, of: identity, in: network, limits)
+    }
+
+    private static func open(_ bytes: Int, of identity: Party, in network: Party, _ limits: RelayLimits) -> RequestLimit? {
         if identity.requests >= limits.requestsPerIdentity { return .requestsOfIdentity }
         if network.requests >= limits.requestsPerAddress { return .requestsOfNetwork }
         if bytes > limits.bytesPerIdentity - identity.bytes { return .bytesOfIdentity }
@@ -107,6 +118,10 @@ package struct Parties {
         identities = identities.filter { !isQuiet($0.value, rate: limits.ratePerIdentity) }
         networks = networks.filter { !isQuiet($0.value, rate: limits.ratePerAddress) }
         sweepAt = max(1_024, count * 2)
+    }
+
+    static func isLoopback(_ address: String) -> Bool {
+        address == "::1" || address.hasPrefix("127.") || address.hasPrefix("::ffff:127.")
     }
 
     /// An IPv4 address, or the first 64 bits of an IPv6 one: whoever has one of those addresses has them all.

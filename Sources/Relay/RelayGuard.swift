@@ -240,8 +240,10 @@ private final class GuardLoop {
         counters.connectionsAccepted += 1
         // Gone again already.
         guard let facts = Self.facts(descriptor), let network = Self.network(descriptor) else { return }
+        let isLocal = listener.mechanism == .plain && Parties.isLoopback(network)
         let verdict = table.accepted(
-            descriptor, facts, from: network, deliveries: shared.deliveries(on: descriptor), limits, at: MonotonicTime.now.nanoseconds)
+            descriptor, facts, from: network, isLocal: isLocal, deliveries: shared.deliveries(on: descriptor), limits,
+            at: MonotonicTime.now.nanoseconds)
         act(on: verdict, descriptor, network, listener.place)
     }
 

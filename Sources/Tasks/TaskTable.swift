@@ -1,6 +1,7 @@
 // All tasks, in one table.
 
 public import Authority
+import PKI
 public import UPKIProtocol
 
 /// The table of all tasks.
@@ -54,14 +55,31 @@ extension Task {
     /// - Throws: `AuthorityError` or `Refusal`.
     public func start(_ request: Request, context: RequestContext, services: Services) throws -> Step {
         let actor = services.authority.actor(context.caller)
+        var request = request
         if self.isRemote, context.caller.channel == .front {
             // An address is no proof for this, be it loopback's.
             guard case .curve = context.caller.proof, actor.isAdmin else {
                 throw AuthorityError(.notAuthorised, "\(self.name) needs a listed admin over CURVE (ca-ctl --identity)")
             }
+            request = try self.open(request, of: actor, services.authority)
         } else {
             guard actor.role >= self.role else { throw AuthorityError(.notAuthorised, "\(self.name) needs \(self.role.text)") }
         }
         return try self.run(Call(context: context, parameters: request.parameters, actor: actor, services: services))
+    }
+
+    /// What an admin on another host has signed: the front, which says whose key asked, can be taken over, and must not administer.
+    private func open(_ request: Request, of actor: Actor, _ authority: Authority) throws -> Request {
+        guard let text = try request.parameters.optionalString("signed"), let encoded = try request.parameters.optionalString("signature")
+        else {
+            throw AuthorityError(.notAuthorised, "\(self.name) needs a request that the admin's key has signed (ca-ctl --identity)")
+        }
+        let signed = try SignedRequest(text: text)
+        guard signed.task == self.name, let signature = Base64.decode(encoded.utf8) else {
+            throw AuthorityError(.notAuthorised, "\(self.name) was not taken: what was signed is another task")
+        }
+        try authority.checkSigned(
+            text, signature: signature, time: signed.time, nonce: signed.nonce, authority: signed.authority, by: actor, task: self.name)
+        return Request(task: self.name, parameters: signed.parameters)
     }
 }

@@ -10,6 +10,12 @@ public enum TaskNames {
         "open_registration", "close_registration", "revoke_token", "limit_node", "rebind_node", "renew_node", "remove_node",
     ]
 
+    /// Tasks of the operator that a listed admin may ask from afar, signed; a test holds this list against the table, too.
+    public static let remote: Set<String> = [
+        "status", "open_registration", "close_registration", "tokens", "revoke_token", "nodes", "node", "limit_node", "rebind_node",
+        "renew_node", "remove_node", "audit", "verify_audit", "compare_checkpoints", "audit_checkpoint", "show_crl", "metrics",
+    ]
+
     /// Whether the request in `frame` may change something; a frame that is no request changes nothing.
     public static func mayChange(_ frame: [UInt8]) -> Bool {
         guard let request = try? Request(frame: frame) else { return false }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Console
 import DurableFiles
 import Enrolment
+import Glibc
 import NodeLink
 import PKI
 import UPKIProtocol
@@ -71,6 +72,7 @@ struct Enroll: ParsableCommand {
             throw usage("the enrolment string is for any name: say which one with --cn")
         }
         if let commonName, commonName != name { throw usage("the enrolment string is for \(name), not for \(commonName)") }
+        try Self.makeFolders(above: out)
         try PrivateDirectory.create(out)
         // Where an answer was lost the keys are there already.
         let isSecondTry = NodeKeys.exist(in: out)
@@ -82,6 +84,18 @@ struct Enroll: ParsableCommand {
         let identity = try NodeIdentity(directory: out, keys: keys, string: string, commonName: name, answer: answer)
         try identity.write()
         return identity
+    }
+
+    /// As `mkdir -p -m 700` does.
+    private static func makeFolders(above path: String) throws(CommandError) {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: true).dropLast()
+        var folder = path.hasPrefix("/") ? "" : "."
+        for part in parts {
+            folder += "/\(part)"
+            guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+                throw CommandError(.refused, "\(folder) cannot be made: \(String(cString: strerror(errno)))")
+            }
+        }
     }
 
     private func renewNode() throws {
@@ -106,14 +120,14 @@ struct Enroll: ParsableCommand {
         ]
         let text =
             "\(what).\n" + TextTable(facts: facts).rendered(width: output.width)
-            + """
+                + """
 
-              An unmodified RA on this host reaches the CA through: ca-ctl tunnel --identity \(folder)
-              To administer the CA from here, on the CA's host first: ca-ctl admin add \(ShellText.quoted(subject))
-              and then here: ca-ctl --identity \(folder) node list
-              Before it ends: ca-ctl enroll --renew --out \(folder) (the tunnel does it by itself)
+                An unmodified RA on this host reaches the CA through: ca-ctl tunnel --identity \(folder)
+                To administer the CA from here, on the CA's host first: ca-ctl admin add \(ShellText.quoted(subject))
+                and then here: ca-ctl --identity \(folder) node list
+                Before it ends: ca-ctl enroll --renew --out \(folder) (the tunnel does it by itself)
 
-              """
+                """
         output.show(
             [
                 "cn": .string(node.commonName), "dn": .string(subject), "serial": .string(node.serial.decimal),

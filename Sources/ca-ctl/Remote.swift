@@ -19,7 +19,7 @@ package enum RemoteCommands {
     ]
 
     /// `--identity DIR` may stand before the command too: it is moved behind it, where the option is.
-    static func identityLast(_ arguments: [String]) -> [String] {
+    package static func identityLast(_ arguments: [String]) -> [String] {
         guard let first = arguments.first else { return arguments }
         if first == "--identity", arguments.count > 2 { return Array(arguments[2...]) + Array(arguments[..<2]) }
         if first.hasPrefix("--identity="), arguments.count > 1 { return Array(arguments[1...]) + [first] }
@@ -44,15 +44,19 @@ package enum RemoteCommands {
 struct CAConnection: ~Copyable {
     private var local: AdminConnection?
     private var remote: NodeConnection?
+    /// Who signs what is asked from afar.
+    private let node: NodeIdentity?
 
     init(_ local: consuming AdminConnection) {
         self.local = consume local
         remote = nil
+        node = nil
     }
 
-    init(_ remote: consuming NodeConnection) {
+    init(_ remote: consuming NodeConnection, as node: NodeIdentity) {
         local = nil
         self.remote = consume remote
+        self.node = node
     }
 
     /// The data of the answer; `nil` can be no answer of the protocol's, since there is always one connection.
@@ -61,6 +65,12 @@ struct CAConnection: ~Copyable {
             if let answer = try local?.ask(task, parameters, timeout: timeout) { return .success(answer) }
         } catch {
             return .failure(.local(error))
+        }
+        var parameters = parameters
+        if let node, TaskNames.remote.contains(task) {
+            do throws(EnrolmentError) { parameters = try node.signed(task, parameters) } catch {
+                return .failure(.remote(NodeLinkError(.system, error.message)))
+            }
         }
         do throws(NodeLinkError) {
             if let answer = try remote?.ask(task, parameters, timeout: timeout) { return .success(answer) }
@@ -94,16 +104,18 @@ extension SharedOptions {
             throw commandError(error)
         }
         guard let connection = opened.take() else { throw CommandError(.unreachable, "cannot reach the CA") }
-        var way = CAConnection(consume connection)
-        Self.followKeys(&node, &way)
+        let isNews = !connection.usesFirstKeys
+        var way = CAConnection(consume connection, as: node)
+        Self.followKeys(&node, &way, isNews: isNews)
         return way
     }
 
-    /// Once a day: the CA's next keys are learned while the present ones prove who tells them.
-    private static func followKeys(_ node: inout NodeIdentity, _ connection: inout CAConnection) {
+    /// Once a day, and when another key than the first one proved itself: the CA's next keys are learned while those that are known prove
+    /// who tells them.
+    private static func followKeys(_ node: inout NodeIdentity, _ connection: inout CAConnection, isNews: Bool) {
         let path = "\(node.directory)/\(NodeIdentity.File.facts)"
         var facts = stat()
-        guard stat(path, &facts) == 0, time(nil) - facts.st_mtim.tv_sec > 86_400 else { return }
+        guard stat(path, &facts) == 0, isNews || time(nil) - facts.st_mtim.tv_sec > 86_400 else { return }
         guard case .success(let transport) = connection.ask("transport", [], timeout: .seconds(5)) else { return }
         do throws(EnrolmentError) {
             if try !node.take(transport: transport) { utimes(path, nil) }

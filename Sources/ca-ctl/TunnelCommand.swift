@@ -51,13 +51,16 @@ struct TunnelCommand: ParsableCommand {
     }
 
     private func place() throws -> (address: String, port: Int) {
-        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (1...65_534).contains(port) else {
+        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (1...65_534).contains(port)
+        else {
             throw ValidationError("--listen is ADDRESS:PORT, such as 127.0.0.1:5000")
         }
         var address = String(listen[..<colon])
         if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
         // Whoever reaches this address is the RA.
-        guard IPAddress.isLoopback(address) else { throw ValidationError("--listen is an address of loopback: whoever reaches it is taken for the RA") }
+        guard IPAddress.isLoopback(address) else {
+            throw ValidationError("--listen is an address of loopback: whoever reaches it is taken for the RA")
+        }
         return (address, port)
     }
 
@@ -67,8 +70,7 @@ struct TunnelCommand: ParsableCommand {
         options.registrationAuthorityDirectory = raDir
         if let renewAfter { options.renewalShare = renewAfter }
         if let lookInterval { options.lookInterval = lookInterval }
-        if let enroll {
-            let text = try Self.text(enroll)
+        if let enroll, let text = try enrolmentText(enroll) {
             do throws(EnrolmentError) {
                 options.enrolment = try EnrolmentString(parsing: text)
             } catch {
@@ -84,9 +86,14 @@ struct TunnelCommand: ParsableCommand {
         guard code == 0 else { throw CommandError(.refused, "") }
     }
 
-    private static func text(_ given: String) throws -> String {
+    /// - Returns: nil for a file that was emptied or taken away once the node was registered: the unit need not change then.
+    private func enrolmentText(_ given: String) throws -> String? {
         if given == "-" { return try SecretInput.read("the enrolment string") }
         guard given.hasPrefix("@") else { return given }
-        return try NamedFile.readText(String(given.dropFirst()), limit: 65_536)
+        let path = String(given.dropFirst())
+        let isRegistered = NodeIdentity.exists(in: identity)
+        if isRegistered, access(path, F_OK) != 0, errno == ENOENT { return nil }
+        let text = try NamedFile.readText(path, limit: 65_536)
+        return isRegistered && text.allSatisfy(\.isWhitespace) ? nil : text
     }
 }

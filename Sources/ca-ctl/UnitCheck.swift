@@ -13,7 +13,7 @@ package struct UnitCheck: Sendable {
     private static let systemFolders = [
         "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
     ]
-    private static let prefixes = ["ca-core", "ca-front", "ca-registrar", "ca-ocsp-bridge", "upki-ca"]
+    private static let prefixes = ["ca-core", "ca-front", "ca-registrar", "ca-ocsp-bridge", "upki-ca", "upki-tunnel"]
 
     package init(folders: [String] = UnitCheck.systemFolders, tool: String = "/usr/bin/systemd-analyze") {
         self.folders = folders

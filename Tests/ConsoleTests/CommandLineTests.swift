@@ -34,6 +34,11 @@ struct CommandLineTests {
         registrar open --for 24h --max 3 --cn ra.example.com
         registrar close
         registrar status
+        transport show
+        transport rotate
+        transport rotate --port 5010 --seed-file F
+        transport finish
+        transport abort
         seed token
         seed token --rotate
         seed verify
@@ -96,6 +101,70 @@ struct CommandLineTests {
         completions fish
         """.split(separator: "\n").map(String.init)
 
+    /// Lines for other hosts than the CA's.
+    static let elsewhere = """
+        --identity D registrar open --cn ra.example.com
+        --identity=D status
+        node list --identity D
+        enroll - --out D
+        enroll upkienroll1.a.b --out D --cn node.example.com --names a.example.com,10.0.0.1 --profile server --json
+        enroll --renew --out D
+        tunnel --identity D
+        tunnel --enroll - --identity D --listen 127.0.0.1:5000 --ra-dir R
+        tunnel --enroll @F --identity D --listen [::1]:6000 --log-format json --log-level debug
+        """.split(separator: "\n").map(String.init)
+
+    @Test("every promised line for other hosts is understood, with --identity before the command or behind it", arguments: elsewhere)
+    func understandsElsewhere(line: String) throws {
+        _ = try CACtl.parseAsRoot(RemoteCommands.identityLast(words(line)))
+    }
+
+    @Test(
+        "what listens beyond loopback, and a string that is none, are refused before anything is done",
+        arguments: [
+            ("tunnel --identity D --listen 0.0.0.0:5000", 2, "loopback"), ("tunnel --identity D --listen 192.0.2.1:5000", 2, "loopback"),
+            ("tunnel --identity D --listen 127.0.0.1", 2, "ADDRESS:PORT"),
+            ("tunnel --identity D --listen 127.0.0.1:65535", 2, "ADDRESS:PORT"),
+            ("tunnel", 2, "--identity"), ("tunnel --identity /nonexistent/node", 1, "--enroll"), ("enroll --out D", 2, "enrolment string"),
+            ("enroll nonsense --out /nonexistent/node", 1, "no enrolment string: "), ("enroll - --renew --out D", 2, "--renew"),
+            ("--identity /nonexistent/node node list", 1, "ca-ctl enroll"), ("--identity D up", 1, "own host only"),
+            ("--identity D doctor", 1, "own host only"), ("seed token --identity D", 1, "own host only"),
+            ("--identity D transport finish", 1, "own host only"),
+        ])
+    func refusesElsewhere(line: String, code: Int32, part: String) throws {
+        let run = try Program.run(words(line))
+        #expect(run.exitCode == code && run.errors.contains(part) && run.output.isEmpty, "\(run.errors)")
+    }
+
+    /// All commands that do something, from the tree of the program itself.
+    private static func leaves(_ command: any ParsableCommand.Type = CACtl.self, _ path: [String] = []) -> [String] {
+        let configuration = command.configuration
+        let subcommands = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
+        guard !subcommands.isEmpty else { return [path.joined(separator: " ")] }
+        return subcommands.flatMap { leaves($0, path + [$0.configuration.commandName ?? "\($0)".lowercased()]) }
+    }
+
+    @Test("the documents' table says of every command whether it works from afar, and says what the program does")
+    func table() throws {
+        let page = try String(contentsOfFile: "\(Self.root)/docs/OPERATIONS.md", encoding: .utf8)
+        let rows = page.components(separatedBy: "| from afar, by a listed admin |")[1].components(separatedBy: "\n\n")[0].split(
+            separator: "\n"
+        ).dropFirst(2)
+        func names(_ column: Int) -> [String] {
+            rows.flatMap { row -> [String] in
+                let cells = row.split(separator: "|", omittingEmptySubsequences: false)
+                // Names stand between backticks, and a remark in brackets is none.
+                return cells[column + 1].components(separatedBy: "(")[0].components(separatedBy: "`").enumerated()
+                    .filter { $0.offset % 2 == 1 }.map(\.element)
+            }
+        }
+        #expect(Set(names(0)) == RemoteCommands.names)
+        #expect(Set(names(0) + names(1) + ["enroll", "tunnel", "completions"]) == Set(Self.leaves()))
+    }
+
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
+
     @Test("every promised line is understood", arguments: promised)
     func understands(line: String) throws {
         _ = try CACtl.parseAsRoot(words(line))
@@ -108,12 +177,14 @@ struct CommandLineTests {
 
     /// The commands of the promised lines, each once.
     private static let commands: [String] = {
-        let groups: Set<Substring> = ["registrar", "seed", "token", "admin", "node", "cert", "crl", "profile", "ocsp", "audit"]
+        let groups: Set<Substring> = [
+            "registrar", "seed", "token", "admin", "node", "cert", "crl", "profile", "ocsp", "audit", "transport",
+        ]
         let all = promised.map { line in
             let words = line.split(separator: " ")
             return words.prefix(groups.contains(words[0]) ? 2 : 1).joined(separator: " ")
         }
-        return Set(all).sorted()
+        return Set(all + ["enroll", "tunnel"]).sorted()
     }()
 
     @Test("every command has help", arguments: commands)

@@ -14,7 +14,8 @@ struct EnrolmentStringTests {
         hosts: ["192.0.2.10", "2001:db8::1", "ca.example.com"],
         sets: [.init(port: 5_000, registrarPort: 5_001, coreKey: coreKey, registrarKey: registrarKey)])
     static let string = EnrolmentString(
-        servers: servers, fingerprint: Array(0..<32), token: "upkireg_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", commonName: "ra.example.com")
+        servers: servers, fingerprint: Array(0..<32), token: "upkireg_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+        commonName: "ra.example.com")
 
     @Test("come out as they went in, with one key or two, for one name or any")
     func roundTrip() throws {
@@ -50,7 +51,8 @@ struct EnrolmentStringTests {
                 damaged.replaceSubrange(index...index, with: replacement)
                 guard damaged != characters else { continue }
                 let error = #expect(throws: EnrolmentError.self) { _ = try EnrolmentString(parsing: String(damaged)) }
-                #expect(error?.code == .invalidString && error?.message.contains("upkireg") == false && error?.message.contains("\n") == false)
+                #expect(
+                    error?.code == .invalidString && error?.message.contains("upkireg") == false && error?.message.contains("\n") == false)
             }
         }
         for count in 0..<characters.count {
@@ -67,9 +69,10 @@ struct EnrolmentStringTests {
     @Test(
         "that are whole but hold nonsense are refused: hosts that would be read as something else, ports, keys, lists without end",
         arguments: [
-            ["hosts": []], ["hosts": ["a b"]], ["hosts": ["192.0.2.1:5000/x"]], ["hosts": ["*"]], ["hosts": ["a;b"]], ["hosts": [.integer(1)]],
+            ["hosts": []], ["hosts": ["a b"]], ["hosts": ["192.0.2.1:5000/x"]], ["hosts": ["*"]], ["hosts": ["a;b"]],
+            ["hosts": [.integer(1)]],
             ["hosts": .array(Array(repeating: "192.0.2.1", count: 17))], ["hosts": "192.0.2.1"], ["keys": []], ["keys": [[:] as JSON]],
-            ["keys": .array(Array(repeating: EnrolmentStringTests.key(), count: 3))],
+            ["keys": .array(Array(repeating: EnrolmentStringTests.key(), count: 4))],
             ["keys": [EnrolmentStringTests.key("port", .integer(0))]], ["keys": [EnrolmentStringTests.key("port", .integer(65_536))]],
             ["keys": [EnrolmentStringTests.key("core_key", "short")]], ["keys": [EnrolmentStringTests.key("registrar_key", .null)]],
             ["ca": "00"], ["ca": .string(String(repeating: "zz", count: 32))], ["token": ""],
@@ -88,18 +91,22 @@ struct EnrolmentStringTests {
             "addresses": ["192.0.2.10"], "port": .integer(5_000), "registrar_port": .integer(5_001), "core_key": .string(Self.coreKey),
             "registrar_key": .string(Self.registrarKey), "fingerprint": .string(String(repeating: "ab", count: 32)), "number": .integer(0),
             "next": [
-                "number": .integer(1), "port": .integer(5_010), "registrar_port": .integer(5_011), "core_key": .string(Self.registrarKey), "registrar_key": .string(Self.coreKey),
+                "number": .integer(1), "port": .integer(5_010), "registrar_port": .integer(5_011), "core_key": .string(Self.registrarKey),
+                "registrar_key": .string(Self.coreKey),
             ],
         ]
         let string = try EnrolmentString(openedRegistration: ["token": "upkireg_x", "cn": "a", "transport": transport])
-        #expect(string.servers.sets.map(\.port) == [5_000, 5_010] && string.commonName == "a" && string.token == "upkireg_x")
+        #expect(string.servers.sets.map(\.port) == [5_000, 5_010, 5_000] && string.commonName == "a" && string.token == "upkireg_x")
+        // After the exchange the next key is had where the present one is now.
+        #expect(string.servers.sets.map(\.coreKey) == [Self.coreKey, Self.registrarKey, Self.registrarKey])
         #expect(string.fingerprint == Array(repeating: 0xAB, count: 32))
         #expect(throws: EnrolmentError.self) { _ = try EnrolmentString(openedRegistration: ["token": "x"]) }
     }
 
     static func key(_ name: String = "", _ value: JSON = .null) -> JSON {
         var members: [JSON.Member] = [
-            .init("port", .integer(5_000)), .init("registrar_port", .integer(5_001)), .init("core_key", .string(coreKey)), .init("registrar_key", .string(registrarKey)),
+            .init("port", .integer(5_000)), .init("registrar_port", .integer(5_001)), .init("core_key", .string(coreKey)),
+            .init("registrar_key", .string(registrarKey)),
         ]
         for index in members.indices where members[index].name == name { members[index].value = value }
         return .object(members)
@@ -113,7 +120,8 @@ struct EnrolmentStringTests {
         ]
         for index in members.indices { if let value = change[members[index].name] { members[index].value = value } }
         func base64URL(_ bytes: [UInt8]) -> String {
-            String(decoding: Base64.encode(bytes), as: UTF8.self).map { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 == "=" ? "" : String($0) }.joined()
+            String(decoding: Base64.encode(bytes), as: UTF8.self).map { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 == "=" ? "" : String($0) }
+                .joined()
         }
         let body = "upkienroll1.\(base64URL(JSON.object(members).encoded))"
         return "\(body).\(base64URL(Array(SHA256.hash(data: Array(body.utf8)).prefix(6))))"

@@ -221,11 +221,28 @@ extension IntegrationTests {
                     "add_node", "limit_node", "rebind_node", "renew_node", "remove_node", "audit", "verify_audit", "verify_seed",
                     "show_crl",
                 ]
+                let here = ["reload", "rotate_token", "add_node", "verify_seed"]
                 let unknown = try self.ask(
                     ca, "front", as: users.front,
-                    (operators + ["window", "statuses", "responder_certificate", "publication", "published_crl"]).map { self.message($0) })
+                    (here + ["window", "statuses", "responder_certificate", "publication", "published_crl"]).map { self.message($0) })
                 #expect(unknown.hello["EVENT"] == "ANSWER")
                 for answer in unknown.answers { #expect(answer.refusal.hasPrefix("Unknown task: "), "\(answer.text)") }
+                // What admins may ask from afar the front cannot ask for them, whose key it ever claims: it has not theirs to sign with.
+                let csr = try ca.place.csr("/CN=admin.example.com")
+                let opened = try ca.facts(["registrar", "open", "--cn", "admin.example.com"])["token"] ?? ""
+                let key = "curve " + String(repeating: "a", count: 40)
+                let made = try self.ask(
+                    ca, "registrar", as: users.registrar,
+                    [self.message("register", ["seed": opened, "cn": "admin.example.com", "csr": .string(csr)], identity: key)])
+                _ = try ca.facts(["admin", "add", made.answers[0].at("DATA", "dn")?.stringValue ?? ""])
+                let remote = operators.filter { !here.contains($0) }
+                for (identity, words) in [
+                    (key, "needs a request that the admin's key has signed"), ("plain 127.0.0.1", "needs a listed admin over CURVE"),
+                ] {
+                    let refused = try self.ask(ca, "front", as: users.front, remote.map { self.message($0, identity: identity) })
+                    for answer in refused.answers { #expect(answer.refusal.contains(words), "\(answer.text)") }
+                }
+                _ = try ca.facts(["node", "remove", "admin.example.com"])
 
                 // Without a peer's identity the front is nobody, not the local user that it is.
                 let rights = ["sign", "generate", "list_nodes", "revoke", "unrevoke", "delete", "add_admin", "remove_admin", "add_profile"]

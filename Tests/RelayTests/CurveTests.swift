@@ -205,9 +205,9 @@ struct CurveTests {
         #expect(following.contains(.curve(key: quiet.publicKey)), "\(following)")
     }
 
-    @Test("connections beyond those of one address are closed, and those that are there go on")
+    @Test("connections beyond the limit are closed, and those that are there go on")
     func connections() throws {
-        let handing = try Handing(limits: ["connections_per_address": .integer(5)])
+        let handing = try Handing(limits: ["connections": .integer(5)])
         let core = try FakeCore(path: corePath, relay: handing.answer, respond: whoAsked)
         defer { core.stop() }
         let test = try relay(.plain)
@@ -218,7 +218,7 @@ struct CurveTests {
         let held = try (0..<4).map { _ in try RawPeer(endpoint: endpoint) }
         #expect(handing.settles("connections_open") { $0 == 5 })
         for _ in 0..<20 { #expect(try RawPeer(endpoint: endpoint).isClosed()) }
-        #expect(handing.settles("connections_refused_per_address") { $0 == 20 })
+        #expect(handing.settles("connections_refused_in_all") { $0 == 20 })
         #expect(try good.ask(question) == "plain 127.0.0.1")
         for one in held { one.close() }
         #expect(handing.settles("connections_open") { $0 == 1 })
@@ -315,6 +315,19 @@ struct GuardRulesTests {
         #expect(table.look(0, facts(0, most + 1), deliveries: 1, limits) == .keep)
         #expect(table.look(0, facts(0, 2 * most), deliveries: 1, limits) == .keep)
         #expect(table.look(0, facts(7), deliveries: 1, limits) == .keep && table.count(of: "192.0.2.1") == 9)
+    }
+
+    @Test("on plain loopback no process can lock the others out: there only the whole is limited")
+    func local() {
+        var limits = RelayLimits()
+        (limits.connections, limits.connectionsPerAddress, limits.connectionRate) = (20, 2, 1)
+        var table = ConnectionTable()
+        let verdicts = (0..<21).map {
+            table.accepted(
+                Int32($0), ConnectionFacts(cookie: UInt64($0), bytesRead: 0), from: "127.0.0.1", isLocal: true, deliveries: 0, limits, at: 0
+            )
+        }
+        #expect(verdicts.prefix(20).allSatisfy { $0 == .keep } && verdicts.last == .tooMany)
     }
 
     @Test("new connections of one address come at no more than its rate")

@@ -59,7 +59,8 @@ struct Documented: Sendable, CustomTestStringConvertible {
         .init("open_registration", .local, changes: true, isRemote: true),
         .init("close_registration", .local, changes: true, isRemote: true), .init("tokens", .local, isRemote: true),
         .init("revoke_token", .local, changes: true, "id", isRemote: true), .init("rotate_token", .local, changes: true, on: [.admin]),
-        .init("verify_seed", .local, "seed", on: [.admin]), .init("nodes", .local, isRemote: true), .init("node", .local, "cn", isRemote: true),
+        .init("verify_seed", .local, "seed", on: [.admin]), .init("nodes", .local, isRemote: true),
+        .init("node", .local, "cn", isRemote: true),
         .init("add_node", .local, changes: true, "cn", "address", on: [.admin]),
         .init("limit_node", .local, changes: true, "cn", isRemote: true),
         .init("rebind_node", .local, changes: true, "cn", isRemote: true), .init("renew_node", .local, changes: true, "cn", isRemote: true),
@@ -103,6 +104,11 @@ struct TableTests {
     func changing() {
         #expect(Set(TaskTable.all.filter { $0.changes && $0.channels.contains(.front) }.map(\.name)) == TaskNames.changing)
         #expect(TaskTable.all.filter { $0.changes && $0.channels.contains(.registrar) }.allSatisfy { TaskNames.changing.contains($0.name) })
+    }
+
+    @Test("names the tasks that ca-ctl signs: those that admins may ask from afar")
+    func remote() {
+        #expect(Set(TaskTable.all.filter(\.isRemote).map(\.name)) == TaskNames.remote)
     }
 
     @Test("knows a task on its own sockets alone", arguments: Documented.all)

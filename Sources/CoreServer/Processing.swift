@@ -130,7 +130,7 @@ final class Processing: Sendable {
         case .change(let change): self.submit(PendingChange(change: change, completion: .reply(route, requestID: context.id)))
         case .elsewhere(let place, let work):
             let job = Job(context: context, route: route, arrival: arrival, place: place, work: work)
-            guard context.caller.channel == .admin || self.shares.enter("\(place)", of: context.caller.proofText) else {
+            guard !Self.isShared(place, context.caller) || self.shares.enter("\(place)", of: context.caller.proofText) else {
                 self.refuse(
                     route,
                     Refusal(.busy, "Busy: \(JobShares.most) requests of this kind and of this identity wait already; wait for answers"))
@@ -143,9 +143,13 @@ final class Processing: Sendable {
         }
     }
 
-    /// The operator on the CA's host has no share, and is never refused for one.
+    /// What takes a third of a second and more is shared out; the operator on the CA's host is never refused.
+    private static func isShared(_ place: Step.Place, _ caller: Caller) -> Bool {
+        caller.channel != .admin && (place == .keyMaker || place == .seedChecker)
+    }
+
     private func leave(_ place: Step.Place, _ caller: Caller) {
-        if caller.channel != .admin { self.shares.leave("\(place)", of: caller.proofText) }
+        if Self.isShared(place, caller) { self.shares.leave("\(place)", of: caller.proofText) }
     }
 
     /// Counts the answer and hands it to the I/O thread.

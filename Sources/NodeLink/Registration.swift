@@ -6,6 +6,9 @@ public import UPKIProtocol
 
 /// What a node asks for itself.
 public enum Registration {
+    /// How long each of its questions may take: whoever stops the program waits for it.
+    private static let patience = Duration.seconds(10)
+
     /// Registers with the string's token.
     ///
     /// - Parameter isSecondTry: whether it may have been registered already: then the front is asked where the registrar is not there any
@@ -23,14 +26,14 @@ public enum Registration {
         let failure: NodeLinkError
         do throws(NodeLinkError) {
             var connection = try NodeConnection.open(string.servers, port: .registrar, identity: keys.curve)
-            return try connection.ask("register", parameters)
+            return try connection.ask("register", parameters, timeout: patience)
         } catch {
             failure = error
         }
         guard isSecondTry, failure.code != .refused || failure.message.hasPrefix("Registration is closed") else { throw failure }
         do throws(NodeLinkError) {
             var connection = try NodeConnection.open(string.servers, port: .core, identity: keys.curve)
-            return try connection.ask("register", parameters)
+            return try connection.ask("register", parameters, timeout: patience)
         } catch {
             // It was no second registration: the first refusal says why there is none.
             throw failure
@@ -41,7 +44,7 @@ public enum Registration {
     ///
     /// - Throws: `NodeLinkError`, `EnrolmentError`; the old certificate stays then.
     public static func renew(_ identity: inout NodeIdentity, _ connection: inout NodeConnection) throws {
-        let answer = try connection.ask("renew", [.init("serial", .string(identity.serial.decimal))])
+        let answer = try connection.ask("renew", [.init("serial", .string(identity.serial.decimal))], timeout: patience)
         guard let certificate = answer["certificate"]?.stringValue else {
             throw EnrolmentError(.invalidAnswer, "the answer to renew holds no certificate")
         }

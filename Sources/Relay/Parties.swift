@@ -14,7 +14,8 @@ final class Party {
     var unsent = RingQueue<UInt64>()
     /// Whether it waits for its turn.
     var isInTurn = false
-    /// This host's own loopback without CURVE: all its processes together, of which none is told apart by a limit.
+    /// One connection of this host's own loopback without CURVE: all its processes have one identity there, and none of them must be able
+    /// to use up what is the others' too. What a connection may have is bounded elsewhere.
     let isLocal: Bool
     fileprivate var bucket: RateBucket
     fileprivate var strangers: RateBucket
@@ -55,17 +56,26 @@ enum RequestLimit: Int, CaseIterable {
 package struct Parties {
     private var identities: [ProvenIdentity: Party] = [:]
     private var networks: [String: Party] = [:]
+    private var locals: [ClientKey: Party] = [:]
     private var sweepAt = 1_024
 
-    var count: Int { identities.count + networks.count }
+    var count: Int { identities.count + networks.count + locals.count }
 
-    mutating func identity(_ identity: ProvenIdentity, _ limits: RelayLimits, at now: UInt64) -> Party {
+    /// Who shares turns and limits with whom: an identity, or on plain loopback one connection.
+    mutating func identity(_ identity: ProvenIdentity, _ client: ClientKey, _ limits: RelayLimits, at now: UInt64) -> Party {
+        if case .plain(let address) = identity, Self.isLoopback(address) { return local(client, limits, at: now) }
         if let known = identities[identity] { return known }
         forgetTheQuiet(limits, at: now)
-        var isLocal = false
-        if case .plain(let address) = identity { isLocal = Self.isLoopback(address) }
-        let party = Party(rate: limits.ratePerIdentity, strangerRate: limits.strangerRate, isLocal: isLocal, at: now)
+        let party = Party(rate: limits.ratePerIdentity, strangerRate: limits.strangerRate, isLocal: false, at: now)
         identities[identity] = party
+        return party
+    }
+
+    private mutating func local(_ client: ClientKey, _ limits: RelayLimits, at now: UInt64) -> Party {
+        if let known = locals[client] { return known }
+        forgetTheQuiet(limits, at: now)
+        let party = Party(rate: limits.ratePerIdentity, strangerRate: limits.strangerRate, isLocal: true, at: now)
+        locals[client] = party
         return party
     }
 
@@ -89,18 +99,13 @@ package struct Parties {
             let mayAsk = identity.strangers.take(rate: rate, burst: rate, at: now)
             guard network.strangers.take(rate: rate, burst: rate, at: now), mayAsk else { return .rateOfStranger }
         }
-        // What is open is limited for everybody; the rate is not where all processes of this host are one identity.
-        guard !identity.isLocal else { return open(bytes, of: identity, in: network, limits) }
+        guard !identity.isLocal else { return nil }
         if limits.ratePerIdentity > 0, !identity.bucket.take(rate: limits.ratePerIdentity, burst: limits.ratePerIdentity, at: now) {
             return .rateOfIdentity
         }
         if limits.ratePerAddress > 0, !network.bucket.take(rate: limits.ratePerAddress, burst: limits.ratePerAddress, at: now) {
             return .rateOfNetwork
         }
-        return open(bytes, of: identity, in: network, limits)
-    }
-
-    private static func open(_ bytes: Int, of identity: Party, in network: Party, _ limits: RelayLimits) -> RequestLimit? {
         if identity.requests >= limits.requestsPerIdentity { return .requestsOfIdentity }
         if network.requests >= limits.requestsPerAddress { return .requestsOfNetwork }
         if bytes > limits.bytesPerIdentity - identity.bytes { return .bytesOfIdentity }
@@ -116,6 +121,7 @@ package struct Parties {
                 && party.strangers.isFull(rate: limits.strangerRate, burst: limits.strangerRate, at: now)
         }
         identities = identities.filter { !isQuiet($0.value, rate: limits.ratePerIdentity) }
+        locals = locals.filter { $0.value.requests > 0 || $0.value.isInTurn }
         networks = networks.filter { !isQuiet($0.value, rate: limits.ratePerAddress) }
         sweepAt = max(1_024, count * 2)
     }

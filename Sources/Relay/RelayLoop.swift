@@ -381,7 +381,7 @@ final class RelayLoop {
             return try answer(client, message.envelope, Words.refusal(line))
         }
         let now = MonotonicTime.now
-        let party = parties.identity(identity, limits, at: now.nanoseconds)
+        let party = parties.identity(identity, client, limits, at: now.nanoseconds)
         let network = parties.network(address, limits, at: now.nanoseconds)
         let isStranger = isStranger(identity)
         // It may have been registered a moment ago.

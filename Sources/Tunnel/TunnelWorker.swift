@@ -91,14 +91,14 @@ final class TunnelWorker: Sendable {
     private func attend(_ known: NodeIdentity, renews: Bool, _ now: Int64) -> Bool {
         var identity = known
         do {
-            var connection = try NodeConnection.open(identity.servers, port: .core, identity: identity.curve)
+            var connection = try NodeConnection.open(identity.servers, port: .core, identity: identity.curve, timeout: .seconds(6))
             if renews {
                 try Registration.renew(&identity, &connection)
                 keep(identity)
                 log(.info, "the node's certificate was renewed: valid until \(identity.notAfter.rfc3339)")
                 publish()
             }
-            let transport = try connection.ask("transport", timeout: .seconds(10))
+            let transport = try connection.ask("transport", timeout: .seconds(5))
             if try identity.take(transport: transport) {
                 log(.info, "the CA has other addresses or keys: they are kept")
                 keep(identity)
@@ -152,7 +152,8 @@ final class TunnelWorker: Sendable {
         }
         if let only = string.commonName, only != request.commonName {
             throw Refusal(
-                .requestRefused, "Request refused: the enrolment string is for \(only); give the RA that name, or make a string for \(request.commonName)")
+                .requestRefused,
+                "Request refused: the enrolment string is for \(only); give the RA that name, or make a string for \(request.commonName)")
         }
         let isSecondTry = NodeKeys.exist(in: options.directory)
         let keys = try NodeKeys(in: options.directory)

@@ -63,6 +63,8 @@ public struct ZMQSocket: ~Copyable {
     deinit {
         zmq_msg_close(lastPart)
         lastPart.deallocate()
+        // What still happens to its connections is told to nobody: libzmq's thread would wait for ever for a monitor that has gone meanwhile.
+        zmq_socket_monitor(handle, nil, 0)
         zmq_close(handle)
     }
 
@@ -107,7 +109,8 @@ public struct ZMQSocket: ~Copyable {
     public func watch() throws(ZeroMQError) -> String {
         // The address of the watched socket makes the name unique within the context.
         let endpoint = "inproc://monitor-\(UInt(bitPattern: handle))"
-        guard zmq_socket_monitor(handle, endpoint, ZMQ_EVENT_ALL) == 0 else {
+        // The last event would be sent by whoever closes the socket, who would wait for ever where the monitor has gone before it.
+        guard zmq_socket_monitor(handle, endpoint, ZMQ_EVENT_ALL & ~ZMQ_EVENT_MONITOR_STOPPED) == 0 else {
             throw ZeroMQError(number: zmq_errno(), "a socket cannot be watched")
         }
         return endpoint

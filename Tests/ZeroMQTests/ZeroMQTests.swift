@@ -339,6 +339,35 @@ struct ZMQPollTests {
         #expect(try wait(for: .disconnected))
     }
 
+    @Test("a watched socket that is closed with connections coming and going holds up nobody, whichever of the two goes first")
+    func closing() throws {
+        for round in 0..<200 {
+            let context = try ZMQContext()
+            let server = try ZMQSocket(.router, in: context)
+            try server.bind("tcp://127.0.0.1:*")
+            let endpoint = try server.lastEndpoint
+            var options = ZMQSocketOptions()
+            // Another key than the server has: connections are made and lost all the time.
+            options.curve = .client(try ZMQCurveKeyPair.generate(), serverKey: try ZMQCurveKeyPair.generate().publicKey)
+            options.reconnectMilliseconds = 1
+            func monitored(_ body: (borrowing ZMQSocket, borrowing ZMQMonitor) throws -> Void) throws {
+                let socket = try ZMQSocket(.dealer, in: context, options: options)
+                let monitor = try ZMQMonitor(of: socket)
+                try socket.connect(endpoint)
+                try body(socket, monitor)
+            }
+            try monitored { _, monitor in
+                if round % 2 == 0 { while try monitor.next() == nil {} }
+            }
+            // The context's thread still works.
+            let client = try ZMQSocket(.request, in: context)
+            try client.connect(endpoint)
+            _ = try client.send([1])
+            let message = try #require(try server.receive(ZMQReceiveLimits(parts: 3, bytes: 100)))
+            #expect(message.parts.last == [1])
+        }
+    }
+
     @Test("The library is at least the version whose behaviour this module relies on")
     func version() {
         #expect(ZMQContext.libraryVersion.compare("4.3.4"))

@@ -37,7 +37,7 @@ func microseconds() -> UInt64 {
 ///
 /// - Parameter collect: called with the number of the request and its answer, on the threads of the connections.
 func load(
-    _ task: String, frames: [[UInt8]], endpoint: String, connections: Int, inFlight: Int,
+    _ task: String, frames: [[UInt8]], endpoint: String, curve: ZMQCurveRole? = nil, connections: Int, inFlight: Int,
     collect: @escaping @Sendable (Int, [UInt8]) -> Void = { _, _ in }
 ) throws -> Measurement {
     struct Part { var latencies: [UInt32] = [], refusals: [String] = [], failure: String? }
@@ -52,7 +52,7 @@ func load(
             do {
                 try run(
                     share: stride(from: connection, to: frames.count, by: connections), frames: frames, endpoint: endpoint,
-                    context: context,
+                    curve: curve, context: context,
                     inFlight: max(1, inFlight / connections)
                 ) { number, latency, answer in
                     part.latencies.append(latency)
@@ -79,12 +79,13 @@ func load(
 
 /// One connection: keeps its window full until its share is answered.
 private func run(
-    share: StrideTo<Int>, frames: [[UInt8]], endpoint: String, context: ZMQContext, inFlight: Int,
+    share: StrideTo<Int>, frames: [[UInt8]], endpoint: String, curve: ZMQCurveRole?, context: ZMQContext, inFlight: Int,
     answered: (Int, UInt32, [UInt8]) -> Void
 ) throws {
     var options = ZMQSocketOptions()
     options.receiveTimeoutMilliseconds = 10_000
     options.sendTimeoutMilliseconds = 10_000
+    options.curve = curve
     let socket = try ZMQSocket(.dealer, in: context, options: options)
     try socket.connect(endpoint)
     let limits = ZMQReceiveLimits(parts: 4, bytes: 32 << 20)

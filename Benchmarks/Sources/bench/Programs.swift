@@ -44,7 +44,17 @@ final class BenchCA {
             self.token = token
             let configuration = "\(self.directory)/data/ca.config.yml"
             let text = try String(contentsOfFile: configuration, encoding: .utf8)
-            try Data((text + "\nocsp: {cache: \(cache)}\n").utf8).write(to: URL(fileURLWithPath: configuration))
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.hasPrefix("host:") }.joined(
+                separator: "\n")
+            // Without limits of rates, which are what would be measured.
+            let more = """
+
+                ocsp: {cache: \(cache)}
+                listeners: [{address: 127.0.0.1, security: plain}, {address: \(Self.curveAddress), security: curve}]
+                limits: {rate_per_identity: 0, rate_per_address: 0, stranger_rate: 0}
+
+                """
+            try Data((lines + more).utf8).write(to: URL(fileURLWithPath: configuration))
         } catch {
             try? FileManager.default.removeItem(atPath: self.directory)
             throw error
@@ -66,6 +76,16 @@ final class BenchCA {
             self.end()
             throw BenchError(description: "the CA does not start:\n\(words)")
         }
+    }
+
+    /// Where it speaks CURVE.
+    static let curveAddress = "127.0.0.2"
+
+    /// A client with a key of its own, towards the front.
+    func curve() throws -> ZMQCurveRole {
+        let facts = try output(of: "\(self.programs)/ca-ctl", ["transport", "show", "--json"] + self.places)
+        guard let key = try JSON(parsing: Array(facts.utf8))["core_key"]?.stringValue else { throw BenchError(description: "no CURVE key") }
+        return .client(try ZMQCurveKeyPair.generate(), serverKey: key)
     }
 
     private var places: [String] { ["--data-dir", "\(self.directory)/data", "--run-dir", "\(self.directory)/run"] }

@@ -171,6 +171,12 @@ func main() throws {
     ]
     let issued = serials.withLock { $0 }
     measurements.append(try measure("get_ca", Array(repeating: frame("get_ca"), count: options.requests * 3)))
+    let curve = try ca.curve()
+    measurements.append(
+        try load(
+            "get_ca CURVE", frames: Array(repeating: frame("get_ca"), count: options.requests * 3),
+            endpoint: "tcp://\(BenchCA.curveAddress):\(ca.port)", curve: curve, connections: options.connections, inFlight: options.inFlight
+        ))
     let checks = issued.map { frame("ocsp_check", [("serial", .string($0))]) }
     measurements.append(try measure("ocsp_check", checks + checks))
     measurements.append(try measure("revoke", issued.map { frame("revoke", [("serial", .string($0)), ("reason", "superseded")]) }))

@@ -108,7 +108,7 @@ def exactly(connection: socket.socket, count: int) -> bytes:
     while len(data) < count:
         part = connection.recv(count - len(data))
         if not part:
-            raise SystemExit("the connection has ended")
+            raise RuntimeError("the connection has ended")
         data += part
     return data
 

@@ -9,13 +9,15 @@ import UPKIProtocol
 import ZeroMQ
 
 /// What the guard and the relaying thread share.
-final class GuardShared: Sendable {
+package final class GuardShared: Sendable {
     struct Facts: Sendable {
         var limits = RelayLimits()
         /// CURVE keys of nodes, in Z85.
         var nodes: Set<String> = []
         var counters = GuardCounters()
     }
+
+    package init() {}
 
     let facts = Mutex(Facts())
     /// Messages that were delivered, by the descriptor that they came by; they wrap.
@@ -51,7 +53,7 @@ struct GuardCounters: Sendable, Equatable {
 }
 
 /// The guard's thread, as the relaying thread sees it.
-final class RelayGuard {
+package final class RelayGuard {
     fileprivate enum Order: Sendable {
         /// Listen to a listener's connections.
         case watch(endpoint: String, WatchedListener, done: Mailbox<String?>)
@@ -64,7 +66,7 @@ final class RelayGuard {
 
     /// Starts the thread, which binds the ZAP handler before this returns.
     /// - Throws: `.system` where the handler cannot be bound: then nothing may listen.
-    init(_ context: ZMQContext, shared: GuardShared, log: @escaping @Sendable (RelayLogLevel, String) -> Void) throws(RelayError) {
+    package init(_ context: ZMQContext, shared: GuardShared, log: @escaping @Sendable (RelayLogLevel, String) -> Void) throws(RelayError) {
         self.shared = shared
         let failure: String?
         do throws(ThreadsError) {
@@ -103,7 +105,7 @@ final class RelayGuard {
     }
 
     /// Ends the thread, and with it the handler: to be called when nothing listens any more.
-    func stop() {
+    package func stop() {
         orders.post(.stop)
         thread.join()
     }

@@ -305,6 +305,8 @@ extension IntegrationTests {
                 }
                 let audit = try ca.ca.facts(["audit", "show", "--limit", "5"]).arrayValue ?? []
                 #expect(audit.contains { $0["task"] == "remove_node" && $0["identity"] == "node admin.example.com" && $0["proof"]?.stringValue?.hasPrefix("curve ") == true })
+                let shown = try ca.ca.ctl(["audit", "show", "--limit", "200"]).output
+                #expect(shown.contains("node admin.example.com (curve ") && shown.contains("local uid 0") && shown.contains("  curve "), "\(shown.suffix(2_000))")
                 // The registrar was opened from afar, and its port with it.
                 let late = try run(["registrar", "open", "--cn", "late.example.com", "--json"])
                 let string = try JSON(parsing: Array(late.output.utf8))["enrolment"]?.stringValue ?? ""
@@ -389,15 +391,21 @@ extension IntegrationTests {
                 #expect(nobody.first?["EVENT"] == "ANSWER" && nobody[1].refusal.hasPrefix(expected), "\(nobody)")
                 #expect(nobody[2].refusal.hasPrefix("Not authorised") && nobody[3].refusal.hasPrefix("Not authorised"))
                 // No CURVE at all.
-                let plain = try lab.peer(
-                    "curve_client.py", on: .attacker,
-                    input: [
-                        "address": .string(NetworkLab.Host.ca.address), "port": .integer(ca.ca.port),
-                        "requests": [["get_ca", [:]], ["sign", ["csr": .string(csr)]]], "seconds": .integer(2),
-                    ])
-                #expect(plain["answers"] == [.null, .null])
-                #expect(try ca.ca.ctl(["metrics"]).output.contains("handshake_plain_at_curve"))
-                try waitUntil("the log tells of it") { ca.ca.log.contains("without CURVE") }
+                func knock(_ seconds: Int) throws -> JSON? {
+                    try lab.peer(
+                        "curve_client.py", on: .attacker,
+                        input: [
+                            "address": .string(NetworkLab.Host.ca.address), "port": .integer(ca.ca.port),
+                            "requests": [["get_ca", [:]], ["sign", ["csr": .string(csr)]]], "seconds": .integer(seconds),
+                        ])["answers"]
+                }
+                #expect(try knock(2) == [.null, .null])
+                // libzmq's own client may close before the front has read what it speaks; then nobody knows why it went.
+                try waitUntil("the log tells of it") { try ca.ca.log.contains("a client without CURVE") || knock(1) == nil }
+                try waitUntil("the metrics count it") {
+                    let lines = try ca.ca.ctl(["metrics"]).output.split(separator: "\n")
+                    return lines.contains { $0.contains("handshake_plain_at_curve") && !$0.hasSuffix(" 0") }
+                }
                 // Properties in a READY of one's own, on the plain port, where whoever is on the host may connect.
                 for (name, value) in [("User-Id", "Z85"), ("Peer-Address", NetworkLab.Host.ra.address), ("User-Id", "")] {
                     let told = value == "Z85" ? good.publicKey : value

@@ -251,6 +251,22 @@ struct CurveTests {
     }
 }
 
+@Suite("The door of a relay")
+struct GuardStartTests {
+    @Test("without its ZAP handler a relay does not start: libzmq would let everybody in")
+    func zapTaken() throws {
+        let context = try ZMQContext()
+        let taken = try ZMQSocket(.router, in: context)
+        try taken.bind("inproc://zeromq.zap.01")
+        let refused = #expect(throws: RelayError.self) { _ = try RelayGuard(context, shared: GuardShared(), log: { _, _ in }) }
+        #expect(refused?.message.contains("ZAP") == true, "\(refused?.message ?? "")")
+        // Elsewhere it does.
+        let other = try ZMQContext()
+        try RelayGuard(other, shared: GuardShared(), log: { _, _ in }).stop()
+        withExtendedLifetime(taken) {}
+    }
+}
+
 @Suite("What a relay decides by")
 struct GuardRulesTests {
     private static func zap(_ parts: [String], _ credentials: [[UInt8]] = []) -> ZapRequest? {

@@ -173,7 +173,7 @@ let package = Package(
             ] + nio),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
         tests("ProgramLogTests", ["ProgramLog", logging]),
-        tests("RelayTests", ["Relay", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
+        tests("RelayTests", ["CLinux", "Relay", "Supervised", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
         tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
         tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -329,6 +330,19 @@ int clinux_bytes_read(int descriptor, uint64_t *out)
     return 0;
 }
 
+int clinux_bytes_of_quiet(int descriptor, uint64_t *out)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int received = 1, unsent = 1;
+    memset(&info, 0, sizeof info);
+    if (ioctl(descriptor, SIOCOUTQNSD, &unsent) < 0 || ioctl(descriptor, FIONREAD, &received) < 0) return -errno;
+    if (received != 0 || unsent != 0) return -EAGAIN;
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return -errno;
+    *out = info.tcpi_bytes_received;
+    return 0;
+}
+
 int clinux_peer_network(int descriptor, char *out)
 {
     struct sockaddr_storage peer;
@@ -371,3 +385,40 @@ static int limit(int resource, uint64_t wanted, uint64_t *out)
 int clinux_limit_descriptors(uint64_t wanted, uint64_t *out) { return limit(RLIMIT_NOFILE, wanted, out); }
 
 int clinux_limit_memory(uint64_t wanted, uint64_t *out) { return limit(RLIMIT_DATA, wanted, out); }
+
+int clinux_listening_at(int descriptor, char *out, size_t size)
+{
+    int listening = 0, kind = 0;
+    socklen_t length = sizeof listening;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0) return -errno;
+    length = sizeof kind;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &kind, &length) != 0) return -errno;
+    if (!listening || kind != SOCK_STREAM) return -EINVAL;
+    struct sockaddr_storage address = {0};
+    length = sizeof address;
+    if (getsockname(descriptor, (struct sockaddr *)&address, &length) != 0) return -errno;
+    char text[INET6_ADDRSTRLEN];
+    int count;
+    switch (address.ss_family) {
+    case AF_UNIX: {
+        const struct sockaddr_un *local = (const struct sockaddr_un *)&address;
+        if (length <= offsetof(struct sockaddr_un, sun_path) || local->sun_path[0] == 0) return -EINVAL;
+        count = snprintf(out, size, "%.*s", (int)strnlen(local->sun_path, sizeof local->sun_path), local->sun_path);
+        break;
+    }
+    case AF_INET: {
+        const struct sockaddr_in *internet = (const struct sockaddr_in *)&address;
+        if (inet_ntop(AF_INET, &internet->sin_addr, text, sizeof text) == NULL) return -errno;
+        count = snprintf(out, size, "%s:%u", text, ntohs(internet->sin_port));
+        break;
+    }
+    case AF_INET6: {
+        const struct sockaddr_in6 *internet = (const struct sockaddr_in6 *)&address;
+        if (inet_ntop(AF_INET6, &internet->sin6_addr, text, sizeof text) == NULL) return -errno;
+        count = snprintf(out, size, "[%s]:%u", text, ntohs(internet->sin6_port));
+        break;
+    }
+    default: return -EINVAL;
+    }
+    return count < 0 || (size_t)count >= size ? -ENAMETOOLONG : 0;
+}

@@ -10,6 +10,8 @@ package enum CoreMessage {
     case answer(id: UInt64, payload: [UInt8])
     /// The core does not serve our version; with the id of a request that it refused so.
     case refused(id: UInt64)
+    /// It takes nothing more, and answers what it has.
+    case goingAway
     case malformed(String)
 }
 
@@ -41,6 +43,8 @@ package final class CoreLink {
         /// `hello` was sent with that id.
         case greeting(id: UInt64, since: MonotonicTime)
         case ready
+        /// The core ends: it still answers what it was sent.
+        case leaving
         /// The core does not serve this version; asked again now and then, since it may be replaced.
         case refused(line: String, since: MonotonicTime)
 
@@ -50,6 +54,7 @@ package final class CoreLink {
             case .connected: "connected"
             case .greeting: "greeting"
             case .ready: "ready"
+            case .leaving: "leaving"
             case .refused: "refused"
             }
         }
@@ -64,6 +69,8 @@ package final class CoreLink {
     private let monitor: ZMQMonitor
     private let program: String
     private let helloTimeout: Int
+    /// The core waits to hear that nothing more comes.
+    private var owesGoodbye = false
 
     /// Answers of the core are bounded by the core at 16 MiB; this is a stop for a core that went wrong.
     private static let limits = ZMQReceiveLimits(parts: 2, bytes: 64 << 20)
@@ -96,6 +103,7 @@ package final class CoreLink {
         case .connected: true
         case .ready: requestsWait
         // The monitor wakes the loop when somebody connects.
+        case .leaving: owesGoodbye
         case .away, .greeting, .refused: false
         }
     }
@@ -104,7 +112,7 @@ package final class CoreLink {
     package var nextAction: MonotonicTime? {
         switch state {
         case .greeting(_, let since), .refused(_, let since): since.advanced(byMilliseconds: helloTimeout)
-        case .away, .connected, .ready: nil
+        case .away, .connected, .ready, .leaving: nil
         }
     }
 
@@ -114,7 +122,7 @@ package final class CoreLink {
         while let event = try monitor.next() {
             switch event.kind {
             case .disconnected:
-                lost = lost || state == .ready
+                lost = lost || state == .ready || state == .leaving
                 state = .away
             case .handshakeSucceeded:
                 state = .connected
@@ -124,11 +132,12 @@ package final class CoreLink {
         return lost
     }
 
-    /// Says hello where that is due.
+    /// Says hello, or goodbye, where that is due.
     /// - Parameter nextID: gives a fresh request id.
     package func greetIfDue(at now: MonotonicTime, nextID: () -> UInt64) throws(ZeroMQError) {
         switch state {
         case .away, .ready: return
+        case .leaving: return try sayGoodbye()
         case .connected: break
         case .greeting, .refused: if let due = nextAction, now < due { return }
         }
@@ -145,6 +154,12 @@ package final class CoreLink {
         if try socket.sendNow(parts: [header.encoded, hello.frame]) == .sent {
             state = .greeting(id: id, since: now)
         }
+    }
+
+    private func sayGoodbye() throws(ZeroMQError) {
+        guard owesGoodbye else { return }
+        let header = InternalLink.RequestHeader(kind: .goodbye, id: 0, arrival: 0, identity: .none)
+        if try socket.sendNow(parts: [header.encoded, []]) == .sent { owesGoodbye = false }
     }
 
     /// Hands one request to the core; false when that is not possible now.
@@ -168,6 +183,11 @@ package final class CoreLink {
             return .malformed(error.message)
         }
         switch header.kind {
+        case .goingAway:
+            guard state == .ready else { return .malformed("a farewell before a greeting") }
+            state = .leaving
+            owesGoodbye = true
+            return .goingAway
         case .answer:
             return .answer(id: header.id, payload: message.parts[1])
         case .helloAnswer:

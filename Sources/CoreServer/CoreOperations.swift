@@ -4,6 +4,7 @@ import Authority
 import Glibc
 import PKI
 import Settings
+import Supervised
 import Synchronization
 import Tasks
 import UPKIProtocol
@@ -77,6 +78,10 @@ final class CoreOperations: Operations {
     }
 
     func reload() throws -> JSON {
+        // Whoever asked for it, the service manager shows it; READY ends it either way.
+        let notifier = ServiceNotifier()
+        notifier.reloading()
+        defer { notifier.ready() }
         do {
             let configuration = try OpenedAuthority.readConfiguration(self.opened.directory)
             let folder = ProfileDirectory(root: self.opened.directory.profiles)

@@ -27,8 +27,8 @@ public enum CoreService {
         signals: ShutdownSignals, log: Logger
     ) throws {
         let notifier = ServiceNotifier()
-        // libzmq replaces the sockets of whoever is there without a word.
-        let lock = try DurableFile.lock(directory: runDirectory)
+        // libzmq replaces the sockets of whoever is there without a word. A service manager's sockets are its own, in a folder of its own.
+        let lock = access.inherited.isEmpty ? try DurableFile.lock(directory: runDirectory) : nil
         defer { withExtendedLifetime(lock) {} }
         let relays = try RelayKeeper(opened, reachedAt: reachedAt)
         try opened.recordStart(log)
@@ -41,17 +41,16 @@ public enum CoreService {
                 "fingerprint": "\(opened.authority.issuer.displayFingerprint)",
             ])
         while signals.wait() == .reload {
-            notifier.reloading()
             do {
                 _ = try running.operations.reload()
                 log.notice("configuration and profiles were read again")
             } catch {
                 log.error("nothing was changed by the reload: \(error)")
             }
-            notifier.ready(status: running.statusText)
         }
         notifier.stopping()
         log.info("stopping", metadata: ["reason": "\(signals.stopReason ?? "asked to")"])
+        running.takeLeave()
         running.stop()
         reporter.join()
         try opened.close()
@@ -84,6 +83,10 @@ private final class RunningCore: Sendable {
     private let ioThread: OwnedThread
     private let signals: ShutdownSignals
     private let audit: AuditKeeper
+    private let publisher: Publisher
+    /// The front's, as the core knows it.
+    private let port: Int
+    private let flag: RegistrationFlag
     private let failureText = Mutex<String?>(nil)
 
     /// Why it cannot go on; nil where it was only told to stop.
@@ -121,6 +124,12 @@ private final class RunningCore: Sendable {
         let services = Services(
             authority: opened.authority, keys: pool, seeds: seeds, publisher: publisher, operations: self.operations, relays: relays,
             readProfile: { name, tree in try ProfileTree.read(tree, name: name) }, describeProfile: { ProfileTree.describe($0) })
+        self.publisher = publisher
+        self.port = relays.port
+        let flag = RegistrationFlag(directory: opened.directory, log: log)
+        self.flag = flag
+        flag.follow(opened.authority.state.window, at: opened.authority.clock.now)
+        let clock = opened.authority.clock
         let inFlight = InFlight()
         let bridgeInFlight = InFlight()
         let measurements = Measurements()
@@ -129,7 +138,7 @@ private final class RunningCore: Sendable {
             jobs: [.keyMaker: self.keyJobs, .seedChecker: self.seedJobs, .publisher: self.publisherJobs, .lister: self.listJobs],
             outbox: self.outbox,
             inFlight: inFlight, bridgeInFlight: bridgeInFlight, measurements: measurements, instance: instance,
-            wantsList: { publisher.revocationHappened() }, log: log)
+            wantsList: { publisher.revocationHappened() }, windowChanged: { flag.follow($0, at: clock.now) }, log: log)
         self.audit = AuditKeeper(opened.authority, processing, log: log)
         publisher.attach(processing)
         self.operations.attach(processing)
@@ -203,12 +212,23 @@ private final class RunningCore: Sendable {
     }
 
     /// What the service manager and `ca-ctl status` show in one line.
+    ///
+    /// `serving 5000, 3 nodes, CRL 41 valid 6 d 3 h, registration closed`.
     var statusText: String {
         let state = self.opened.authority.state
         let now = self.opened.authority.clock.now
         let nodes = state.nodes.values.count { $0.isLive(at: now) }
         let registration = state.window.isOpen(at: now) ? "registration open" : "registration closed"
-        return "serving, \(nodes) \(nodes == 1 ? "node" : "nodes"), CRL \(state.crlNumber), \(registration)"
+        return "serving \(self.port), \(nodes) \(nodes == 1 ? "node" : "nodes"), \(self.listText(at: now)), \(registration)"
+    }
+
+    private func listText(at now: UnixTime) -> String {
+        guard let list = self.publisher.current.value else { return "no CRL" }
+        let left = list.nextUpdate.seconds - now.seconds
+        guard left > 0 else { return "CRL \(list.number.decimal) EXPIRED" }
+        let (days, hours) = (left / 86_400, left % 86_400 / 3_600)
+        let time = days > 0 ? "\(days) d \(hours) h" : hours > 0 ? "\(hours) h" : "\(max(1, left / 60)) min"
+        return "CRL \(list.number.decimal) valid \(time)"
     }
 
     /// Feeds the watchdog while every loop moves, keeps the status line true and the write-ahead log short.
@@ -224,6 +244,8 @@ private final class RunningCore: Sendable {
         var stopped: [Bool] = []
         while self.reporterStop.take(upTo: 1, into: &stopped, within: max(round, 100_000_000)), stopped.isEmpty {
             self.audit.look()
+            // The window may have come to its end by itself.
+            self.flag.follow(self.opened.authority.state.window, at: self.opened.authority.clock.now)
             let silent = self.heartbeats.silentLoops()
             if silent.isEmpty { notifier.watchdog() } else { log.warning("no sign of life from \(silent.joined(separator: ", "))") }
             let text = self.statusText
@@ -264,6 +286,16 @@ private final class RunningCore: Sendable {
         self.ioThread.join()
         self.context.shutdown()
         self.reporterStop.post(true)
+    }
+}
+
+extension RunningCore {
+    /// Has the relays keep what comes from now on for the next core: a request that is still on its way would be lost with the sockets.
+    fileprivate func takeLeave() {
+        guard let done = try? Mailbox<Bool>() else { return }
+        self.outbox.post(.farewell(done: done))
+        var told: [Bool] = []
+        _ = done.take(upTo: 1, into: &told, within: 1_000_000_000)
     }
 }
 

@@ -26,6 +26,9 @@ public struct DataDirectory: Sendable {
     public var publishedList: String { self.published + "/crl.der" }
     public var publishedCertificate: String { self.published + "/ca.crt" }
 
+    /// There while registration is open.
+    public var registrationFlag: String { self.path + "/registration.open" }
+
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     /// Stands from the first to the last act of `init`: what is there with it is nobody's CA yet.

@@ -54,16 +54,18 @@ struct InputOutput: Sendable {
     private func serve(ready: () -> Void) throws {
         // Made with no right for others, in a folder of our own; a peer with a user of its own gets its group's right when all is set.
         umask(0o077)
-        defer { for name in Self.channels.map(\.rawValue) + ["events"] { unlink("\(self.runDirectory)/\(name).sock") } }
+        let own = (Self.channels.map(\.rawValue) + ["events"]).filter { self.access.inherited[$0] == nil }
+        defer { for name in own { unlink("\(self.runDirectory)/\(name).sock") } }
         let front = try self.router(.front)
         let registrar = try self.router(.registrar)
         let ocsp = try self.router(.ocsp)
         let admin = try self.router(.admin)
         var options = ZMQSocketOptions()
         options.sendHighWater = 10_000
+        options.listeningDescriptor = self.access.inherited["events"]
         let events = try ZMQSocket(.publish, in: self.context, options: options)
         try events.bind(self.endpoint("events"))
-        for name in Self.channels.map(\.rawValue) + ["events"] { try self.access.open(name, at: "\(self.runDirectory)/\(name).sock") }
+        for name in own { try self.access.open(name, at: "\(self.runDirectory)/\(name).sock") }
         var set = ZMQPollSet()
         let indexes = [set.add(front), set.add(registrar), set.add(ocsp), set.add(admin)]
         set.add(descriptor: self.outbox.descriptor)
@@ -73,6 +75,7 @@ struct InputOutput: Sendable {
         var nextHeartbeat = MonotonicTime.now
         // The number of the last event that went out, not of the last commit: a heartbeat must never be ahead of its event.
         var sequence = self.authority.state.eventSequence
+        var partners = Partners()
         while true {
             if self.outbox.mayPoll() {
                 self.beat.idle()
@@ -101,17 +104,23 @@ struct InputOutput: Sendable {
                     sequence = event.sequence
                     // A number that is ahead tells of a gap.
                     _ = try events.sendNow(self.describe(event)?.encoded ?? self.heartbeat(sequence))
+                case .farewell(let done):
+                    try self.bidFarewell(&partners, .front, on: front)
+                    try self.bidFarewell(&partners, .registrar, on: registrar)
+                    try self.bidFarewell(&partners, .ocsp, on: ocsp)
+                    partners.takeLeave(done, at: .now)
                 }
             }
+            partners.endOfFarewell(at: .now)
             let now = MonotonicTime.now
             if now >= nextHeartbeat {
                 _ = try events.sendNow(self.heartbeat(sequence))
                 nextHeartbeat = MonotonicTime(nanoseconds: now.nanoseconds + Self.heartbeatNanoseconds)
             }
-            if set.ready(at: indexes[0]).contains(.readable) { try self.receive(front, .front) }
-            if set.ready(at: indexes[1]).contains(.readable) { try self.receive(registrar, .registrar) }
-            if set.ready(at: indexes[2]).contains(.readable) { try self.receive(ocsp, .ocsp) }
-            if set.ready(at: indexes[3]).contains(.readable) { try self.receive(admin, .admin) }
+            if set.ready(at: indexes[0]).contains(.readable) { try self.receive(front, .front, &partners) }
+            if set.ready(at: indexes[1]).contains(.readable) { try self.receive(registrar, .registrar, &partners) }
+            if set.ready(at: indexes[2]).contains(.readable) { try self.receive(ocsp, .ocsp, &partners) }
+            if set.ready(at: indexes[3]).contains(.readable) { try self.receive(admin, .admin, &partners) }
             if self.stop.isSet, outgoing.isEmpty, self.outbox.count == 0 {
                 // What was sent must reach its peer before the socket goes.
                 for milliseconds in [1_000] {
@@ -135,6 +144,7 @@ struct InputOutput: Sendable {
         // The relays bound what strangers send; on the other sockets a longer frame ends the connection before it is in memory.
         options.maximumFrameBytes = Self.limits.bytes
         options.routerMandatory = true
+        options.listeningDescriptor = self.access.inherited[channel.rawValue]
         let socket = try ZMQSocket(.router, in: self.context, options: options)
         try socket.bind(self.endpoint(channel.rawValue))
         return socket
@@ -145,7 +155,15 @@ struct InputOutput: Sendable {
         if try socket.sendNow(parts: parts) != .sent { self.log.debug("an answer found nobody to take it") }
     }
 
-    private func receive(_ socket: borrowing ZMQSocket, _ channel: Caller.Channel) throws {
+    private func bidFarewell(_ partners: inout Partners, _ channel: Caller.Channel, on socket: borrowing ZMQSocket) throws {
+        let header = InternalLink.AnswerHeader(kind: .goingAway, id: 0).encoded
+        // Whoever is gone has said all.
+        for connection in partners.connections(of: channel) where try socket.sendNow(parts: [connection, header, []]) != .sent {
+            partners.leaves(connection, on: channel)
+        }
+    }
+
+    private func receive(_ socket: borrowing ZMQSocket, _ channel: Caller.Channel, _ partners: inout Partners) throws {
         for _ in 0..<Self.turn {
             guard let message = try socket.receiveNow(Self.limits) else { return }
             guard message.parts.count >= 2, message.discardedParts == 0 else { continue }
@@ -167,7 +185,12 @@ struct InputOutput: Sendable {
                 try self.turnAway(peer, header, connection, on: socket, channel)
                 continue
             }
+            if header.kind == .goodbye {
+                partners.leaves(connection, on: channel)
+                continue
+            }
             if header.kind == .hello {
+                partners.came(connection, on: channel)
                 try self.send([connection, InternalLink.AnswerHeader(kind: .helloAnswer, id: header.id).encoded, self.hello()], on: socket)
                 continue
             }
@@ -178,7 +201,7 @@ struct InputOutput: Sendable {
                 self.refuse(route, Refusal(.invalidRequest, "Invalid request: one frame with one JSON object is expected"))
                 continue
             }
-            guard channel != .admin || Self.mayOperate(peer) else {
+            guard channel != .admin || self.access.mayOperate(peer) else {
                 self.refuse(route, Refusal(.notAuthorised, "Not authorised: admin.sock needs the CA's own user or root"))
                 continue
             }
@@ -225,8 +248,6 @@ struct InputOutput: Sendable {
         guard let parts = address?.split(separator: ":"), parts.count == 4, parts[0] == "localhost" else { return nil }
         return UInt32(parts[1])
     }
-
-    private static func mayOperate(_ user: UInt32?) -> Bool { user == 0 || user == geteuid() }
 
     /// Only relays speak for others; what a header says on the other sockets is not looked at.
     private static func proof(_ identity: ProvenIdentity, peer: UInt32?, on channel: Caller.Channel) -> Caller.Proof {
@@ -287,6 +308,39 @@ struct InputOutput: Sendable {
                 .init("reason", .string(isOpen ? window.reason : window.closedReason(at: now))),
             ])
         }
+    }
+}
+
+/// The programs that stand for others, and whether they have said that nothing more comes from them.
+struct Partners {
+    private var connections: [Caller.Channel: [[UInt8]]] = [:]
+    private var farewell: (done: Mailbox<Bool>, until: MonotonicTime)?
+
+    /// A relay that comes back leaves its old connection behind: more of them than this are none of ours.
+    private static let most = 64
+    /// Milliseconds for saying goodbye: a pass of a relay's loop takes less than one.
+    private static let time = 500
+
+    mutating func came(_ connection: [UInt8], on channel: Caller.Channel) {
+        guard channel != .admin, connections[channel]?.contains(connection) != true else { return }
+        connections[channel, default: []].append(connection)
+        if let count = connections[channel]?.count, count > Self.most { connections[channel]?.removeFirst() }
+    }
+
+    mutating func leaves(_ connection: [UInt8], on channel: Caller.Channel) {
+        connections[channel]?.removeAll { $0 == connection }
+    }
+
+    func connections(of channel: Caller.Channel) -> [[UInt8]] { connections[channel] ?? [] }
+
+    mutating func takeLeave(_ done: Mailbox<Bool>, at now: MonotonicTime) {
+        farewell = (done, now.advanced(byMilliseconds: Self.time))
+    }
+
+    mutating func endOfFarewell(at now: MonotonicTime) {
+        guard let (done, until) = farewell, now >= until || connections.values.allSatisfy(\.isEmpty) else { return }
+        farewell = nil
+        done.post(true)
     }
 }
 

@@ -3,6 +3,7 @@
 import Authority
 import Synchronization
 import Tasks
+internal import Threads
 import UPKIProtocol
 
 /// Where an answer goes.
@@ -28,6 +29,8 @@ struct Incoming: Sendable {
 enum Outgoing: Sendable {
     case answer(ReplyRoute, frame: [UInt8])
     case event(Event)
+    /// Tells the programs that stand for others to hand over nothing more; the mailbox hears when they have said so, or have had their time.
+    case farewell(done: Mailbox<Bool>)
 }
 
 /// A change that waits for the writer, and who hears of its end.

@@ -20,6 +20,8 @@ final class Processing: Sendable {
     let bridgeInFlight: InFlight
     let measurements: Measurements
     let wantsList: @Sendable () -> Void
+    /// Called by the writer before answers go out.
+    let windowChanged: @Sendable (RegistrationWindow) -> Void
     let log: Logger
     private let failures = FailureLog()
     private let shares = JobShares()
@@ -37,7 +39,7 @@ final class Processing: Sendable {
         services: Services, work: Mailbox<Incoming>, changes: Mailbox<PendingChange>, jobs: [Step.Place: Mailbox<Job>],
         outbox: Mailbox<Outgoing>,
         inFlight: InFlight, bridgeInFlight: InFlight, measurements: Measurements, instance: String,
-        wantsList: @escaping @Sendable () -> Void, log: Logger
+        wantsList: @escaping @Sendable () -> Void, windowChanged: @escaping @Sendable (RegistrationWindow) -> Void, log: Logger
     ) {
         self.services = services
         self.work = work
@@ -49,6 +51,7 @@ final class Processing: Sendable {
         self.measurements = measurements
         self.prefix = String(instance.prefix(8))
         self.wantsList = wantsList
+        self.windowChanged = windowChanged
         self.log = log
     }
 
@@ -225,6 +228,7 @@ final class Processing: Sendable {
             let start = MonotonicTime.now
             let report = self.services.authority.commit(batch.map(\.change))
             self.measurements.committed(report, changes: batch.count, since: start)
+            for case .window(_, let window) in report.events { self.windowChanged(window) }
             var outgoing = report.events.map { Outgoing.event($0) }
             var calls: [(PendingChange, Result<JSON, any Error>)] = []
             for (change, result) in zip(batch, report.results) {

@@ -68,6 +68,21 @@ final class RelayKeeper: RelayKeeping {
         return .array([json(current, nil)] + (next.map { [json($0, port)] } ?? []))
     }
 
+    /// The front's.
+    var port: Int { self.reachedAt.port ?? self.state.withLock { $0.configuration.port } }
+
+    func listeners(for channel: Caller.Channel) -> JSON {
+        let configuration = self.state.withLock { $0.configuration }
+        let port = self.port + (channel == .registrar ? 1 : 0)
+        return .array(
+            configuration.listeners.map { listener in
+                let host = listener.address.isIPv6 ? "[\(listener.address)]" : "\(listener.address)"
+                return .object([
+                    .init("endpoint", .string("tcp://\(host):\(port)")), .init("curve", .bool(listener.security == .curve)),
+                ])
+            })
+    }
+
     var limits: RelayLimits { RelayLimits(self.state.withLock { $0.configuration.limits }) }
 
     var transport: JSON {
@@ -96,7 +111,8 @@ final class RelayKeeper: RelayKeeping {
         let current = self.reachedAt.port ?? self.state.withLock { $0.configuration.port }
         let front = port ?? current + 10
         let registrar = registrarPort ?? front + 1
-        guard Set([current, current + 1, front, registrar]).count == 4, (1...65_535).contains(front), (1...65_535).contains(registrar) else {
+        guard Set([current, current + 1, front, registrar]).count == 4, (1...65_535).contains(front), (1...65_535).contains(registrar)
+        else {
             throw Self.refused("the next keys need ports of their own; give others: ca-ctl transport rotate --port P")
         }
         let number = keys.core.number + 1
@@ -124,7 +140,8 @@ final class RelayKeeper: RelayKeeping {
         return keepsNext
             ? self.change(
                 to: CurveKeys(core: next.core, registrar: next.registrar), "CURVE keys number \(next.core.number) are the only ones now")
-            : self.change(to: CurveKeys(core: keys.core, registrar: keys.registrar), "the next CURVE keys, number \(next.core.number), are gone")
+            : self.change(
+                to: CurveKeys(core: keys.core, registrar: keys.registrar), "the next CURVE keys, number \(next.core.number), are gone")
     }
 
     private func change(to keys: CurveKeys, _ detail: String) -> CurveKeyChange {

@@ -2,6 +2,7 @@
 
 package import Authority
 import Glibc
+public import Supervised
 
 /// The groups that may open the core's sockets, and the users whose requests are heard there.
 ///
@@ -11,20 +12,32 @@ public struct SocketAccess: Sendable, Equatable {
     let groups: [String: gid_t]
     /// By channel; on one without, whoever may open the socket is heard.
     let users: [Caller.Channel: uid_t]
+    /// Whether everybody who may open admin.sock is an operator; the users of the other programs never are.
+    let operatorsBySocket: Bool
+    /// The listening sockets that a service manager holds for the core, by name; they have their owners and modes from there.
+    let inherited: [String: Int32]
     private let ownUser: uid_t
+
+    private static let names = ["front", "registrar", "ocsp", "admin", "events"]
 
     /// Sockets for the core's own user alone.
     public init() {
         self.groups = [:]
         self.users = [:]
+        self.operatorsBySocket = false
+        self.inherited = [:]
         self.ownUser = geteuid()
     }
 
     /// - Parameters:
     ///   - groups: `SOCKET=GROUP` with front, registrar, ocsp or events; a group's name or number.
     ///   - users: `SOCKET=USER` with front, registrar or ocsp; a user's name or number.
+    ///   - operatorsBySocket: whoever may open admin.sock is an operator.
+    ///   - inherited: the sockets of a service manager, each in `runDirectory` and named for its task: all five, or none.
     /// - Throws: one line for a person.
-    public init(groups: [String], users: [String]) throws(CoreError) {
+    public init(
+        groups: [String], users: [String], operatorsBySocket: Bool = false, inherited: [InheritedSocket] = [], runDirectory: String = ""
+    ) throws(CoreError) {
         var namedGroups: [String: gid_t] = [:]
         for text in groups {
             let (socket, name) = try Self.pair(text, "--socket-group", ["front", "registrar", "ocsp", "events"])
@@ -42,7 +55,29 @@ public struct SocketAccess: Sendable, Equatable {
         }
         self.groups = namedGroups
         self.users = namedUsers
+        self.operatorsBySocket = operatorsBySocket
+        self.inherited = try Self.named(inherited, runDirectory)
         self.ownUser = geteuid()
+    }
+
+    private static func named(_ sockets: [InheritedSocket], _ runDirectory: String) throws(CoreError) -> [String: Int32] {
+        var found: [String: Int32] = [:]
+        for socket in sockets {
+            guard Self.names.contains(socket.name), socket.place == "\(runDirectory)/\(socket.name).sock" else {
+                throw CoreError(
+                    "the service manager hands over \(socket.place) as '\(socket.name)': FileDescriptorName= is one of "
+                        + "\(Self.names.joined(separator: ", ")), and the socket \(runDirectory)/NAME.sock")
+            }
+            guard found.updateValue(socket.descriptor, forKey: socket.name) == nil else {
+                throw CoreError("the service manager hands over two sockets named '\(socket.name)'")
+            }
+        }
+        let missing = Self.names.filter { found[$0] == nil }
+        guard found.isEmpty || missing.isEmpty else {
+            throw CoreError(
+                "the service manager hands over no socket for \(missing.joined(separator: ", ")): start their socket units as well")
+        }
+        return found
     }
 
     private static func pair(_ text: String, _ option: String, _ sockets: [String]) throws(CoreError) -> (String, String) {
@@ -57,6 +92,12 @@ public struct SocketAccess: Sendable, Equatable {
     package func admits(_ peer: UInt32?, on channel: Caller.Channel) -> Bool {
         guard let user = self.users[channel] else { return true }
         return peer == user || peer == self.ownUser || peer == 0
+    }
+
+    /// Whether a user who could open admin.sock may command the CA. nil: the kernel did not say.
+    package func mayOperate(_ peer: UInt32?) -> Bool {
+        guard let peer else { return false }
+        return peer == 0 || peer == self.ownUser || (self.operatorsBySocket && !self.users.values.contains(peer))
     }
 
     /// Sets owner group and mode of a socket that was bound with no right for others.

@@ -39,7 +39,9 @@ public final class Relay: Sendable {
     /// - Parameter heartbeats: where the I/O thread shows that it moves.
     /// - Throws: `.invalidOptions`, `.system`.
     public init(_ options: RelayOptions, heartbeats: Heartbeats = Heartbeats()) throws(RelayError) {
-        guard !options.listeners.isEmpty else { throw RelayError(.invalidOptions, "a relay needs an address to listen on") }
+        guard !options.listeners.isEmpty || options.listensAsConfigured else {
+            throw RelayError(.invalidOptions, "a relay needs an address to listen on")
+        }
         guard options.requestDeadline > 0, options.maximumOpenRequests > 0, options.maximumOpenBytes > 0, options.messagesPerTurn > 0,
             options.maximumOpenRequestsPerClient > 0, options.maximumFrameBytes > 0, options.maximumUnreadBytes > 0, options.drainTime >= 0
         else { throw RelayError(.invalidOptions, "the bounds of a relay are numbers above 0") }

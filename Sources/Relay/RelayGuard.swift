@@ -15,6 +15,8 @@ package final class GuardShared: Sendable {
         /// CURVE keys of nodes, in Z85.
         var nodes: Set<String> = []
         var counters = GuardCounters()
+        /// Nobody is let in any more: a client whose handshake is not answered has sent nothing yet, and asks the next process.
+        var isEnding = false
     }
 
     package init() {}
@@ -204,6 +206,7 @@ private final class GuardLoop {
                 log(.error, "a question to the ZAP handler cannot be read; that peer waits in vain")
                 continue
             }
+            if shared.facts.withLock({ $0.isEnding }) { continue }
             let isAdmitted = request.fitsItsDomain && admits(request.mechanism, limits)
             _ = try zap.sendNow(parts: isAdmitted ? request.admission : request.refusal)
         }

@@ -35,6 +35,7 @@ private final class ListeningSocket {
         socketOptions.backlog = 1_024
         socketOptions.keepAlive = (idle: 60, interval: 15, count: 4)
         socketOptions.ipv6 = listener.endpoint.contains("[")
+        socketOptions.listeningDescriptor = listener.descriptor
         let socket = try Self.make(socketOptions, context)
         try guardian.watch(
             socket, WatchedListener(mechanism: listener.mechanism, place: String(listener.endpoint.dropFirst("tcp://".count))))
@@ -112,6 +113,10 @@ final class RelayLoop {
     private let events: ZMQSocket?
     private var poll = ZMQPollSet()
     private var listeners: [ListeningSocket] = []
+    /// Where to listen; nil until ca-core has said it.
+    private var wanted: [RelayListener]?
+    /// Whether it may listen: a registrar does not before it knows that its window is open.
+    private var mayListen: Bool
     private var table = OpenRequests()
     private var unread: UnreadAnswers
     private var counters = RelayCounters()
@@ -163,6 +168,8 @@ final class RelayLoop {
         self.shared = shared
         self.beat = beat
         windowMustBeAsked = options.windowEventsPath != nil
+        mayListen = options.windowEventsPath == nil
+        wanted = options.listensAsConfigured ? nil : try RelayListener.joined(options.listeners, with: options.inherited)
         unread = UnreadAnswers(limit: options.maximumUnreadBytes)
         limits = options.limits
         refusals = RequestLimit.allCases.map { Words.refusal($0.words(options.limits)) }
@@ -206,7 +213,7 @@ final class RelayLoop {
     // MARK: The loop
 
     private func run() throws(RelayError) -> RelayEnd {
-        if options.windowEventsPath == nil { try listen() }
+        if mayListen { try listen() }
         do throws(ZeroMQError) {
             while true {
                 try waitForSomething()
@@ -222,7 +229,7 @@ final class RelayLoop {
         let now = MonotonicTime.now
         var wait = Self.longestWait
         let asksCore = core.state == .ready ? relayAskedAgainAt : nil
-        for moment in [table.nextDeadline(), core.nextAction, windowQuestion?.askedAgainAt, drainEnd, asksCore] {
+        for moment in [table.nextDeadline(), core.nextAction, windowQuestion?.askedAgainAt, drainMoment(after: now), asksCore] {
             if let moment { wait = min(wait, now.milliseconds(until: moment)) }
         }
         let wantsToSend =
@@ -234,8 +241,17 @@ final class RelayLoop {
         _ = try poll.wait(milliseconds: wait)
     }
 
-    private var drainEnd: MonotonicTime? {
-        if case .draining(let until, _) = phase { until } else { nil }
+    /// When it is worth looking whether all is over.
+    private func drainMoment(after now: MonotonicTime) -> MonotonicTime? {
+        guard case .draining(let until, _) = phase else { return nil }
+        return unread.count == 0 ? until : min(until, now.advanced(byMilliseconds: max(1, options.idleTime / 2)))
+    }
+
+    /// Whether nothing new is taken on any more. A registrar whose window is closed has nothing to offer.
+    private func isEnding(at now: MonotonicTime) -> Bool {
+        guard case .draining(let until, let end) = phase else { return false }
+        if case .stopped = end { return now.advanced(byMilliseconds: options.drainEnd) >= until }
+        return true
     }
 
     /// One pass over everything that may have happened; the end, when it has come.
@@ -266,11 +282,12 @@ final class RelayLoop {
     // MARK: Listening and ending
 
     private func listen() throws(RelayError) {
+        guard let wanted else { return }
         var poll = ZMQPollSet()
         swap(&poll, &self.poll)
         defer { swap(&poll, &self.poll) }
         phase = .serving
-        for listener in options.listeners where listener.mechanism == .plain { try listen(listener, nil, &poll) }
+        for listener in wanted where listener.mechanism == .plain { try listen(listener, nil, &poll) }
         try listenWithKeys(&poll)
         tellEndpoints()
     }
@@ -286,7 +303,7 @@ final class RelayLoop {
         listeners.append(try ListeningSocket(listener, keys, options, limits, guardian, context: context, poll: &poll))
     }
 
-    private var curveListeners: [RelayListener] { options.listeners.filter { $0.mechanism == .curve } }
+    private var curveListeners: [RelayListener] { wanted?.filter { $0.mechanism == .curve } ?? [] }
 
     /// The listeners that need the core's keys, once those are there: each for the current key, and on its own port for the next one.
     private func listenWithKeys(_ poll: inout ZMQPollSet) throws(RelayError) {
@@ -307,17 +324,22 @@ final class RelayLoop {
     /// Whether everything listens that should.
     private var isListening: Bool { !listeners.isEmpty && (curveListeners.isEmpty || listeners.contains { $0.mechanism == .curve }) }
 
-    /// Begins to end: what is open is finished, what comes is answered `Busy`, on connections old and new.
+    /// Begins to end: what is open is finished, and each connection ends as soon as nothing is under way on it, so that its client asks the
+    /// next process. Clients that never pause are served almost to the end of the time, then answered `Busy`. Who connects meanwhile is kept waiting.
     ///
     /// The listeners stay until the end, since libzmq's unbind would end their connections as well, and with them every answer that is owed.
     private func drain(_ end: RelayEnd, at now: MonotonicTime) {
         if case .draining = phase { return }
         phase = .draining(until: now.advanced(byMilliseconds: options.drainTime), end: end)
         shared.facts.withLock { $0.stopping = true }
+        if case .stopped = end { guardian.shared.facts.withLock { $0.isEnding = true } }
     }
 
     private func endOfDraining(at now: MonotonicTime) throws(ZeroMQError) -> RelayEnd? {
-        guard case .draining(let until, let end) = phase, table.isEmpty || now >= until else { return nil }
+        guard case .draining(let until, let end) = phase else { return nil }
+        unread.endIdle(for: options.idleTime, at: now) { table.share(of: $0).requests > 0 }
+        // A connection that asked nothing yet has nothing to lose.
+        guard (table.isEmpty && unread.count == 0) || now >= until else { return nil }
         while let request = table.removeOldest() {
             counters.busyStopping += 1
             try answer(request.client, request.envelope, lastWords(for: request))
@@ -359,7 +381,7 @@ final class RelayLoop {
                 let client = ClientKey(listener: index, routingID: message.routingID)
                 let descriptor = listener.socket.descriptorOfLastMessage
                 if let descriptor { guardian.shared.delivered(on: descriptor) }
-                unread.heard(client, on: descriptor)
+                unread.heard(client, on: descriptor, at: .now)
                 try accept(message, from: client, identity, address)
             }
         }
@@ -372,7 +394,8 @@ final class RelayLoop {
             counters.invalidMessages += 1
             return try answer(client, message.envelope, Words.oneFrame)
         }
-        if case .draining = phase {
+        let now = MonotonicTime.now
+        if isEnding(at: now) {
             counters.busyStopping += 1
             return try answer(client, message.envelope, Words.stopping)
         }
@@ -380,7 +403,6 @@ final class RelayLoop {
             counters.refusedVersion += 1
             return try answer(client, message.envelope, Words.refusal(line))
         }
-        let now = MonotonicTime.now
         let party = parties.identity(identity, client, limits, at: now.nanoseconds)
         let network = parties.network(address, limits, at: now.nanoseconds)
         let isStranger = isStranger(identity)
@@ -427,7 +449,7 @@ final class RelayLoop {
         let socket = listeners[client.listener]
         switch try socket.socket.sendNow(client.routingID, more: true) {
         case .sent:
-            unread.sent(payload, envelope, to: client)
+            unread.sent(payload, envelope, to: client, at: .now)
             for frame in envelope { _ = try socket.socket.sendNow(frame, more: true) }
             _ = try socket.socket.sendNow(payload)
         case .unroutable:
@@ -488,6 +510,9 @@ final class RelayLoop {
                 if let request = table.remove(id) { try refuse(request) }
                 // What waits would wait in vain.
                 while let (id, _) = table.firstUnsent() { if let request = table.remove(id) { try refuse(request) } }
+            case .goingAway:
+                shared.facts.withLock { $0.coreAnswers = false }
+                log(.info, "ca-core is ending; what comes waits for the next one")
             case .malformed(let what):
                 counters.malformedFromCore += 1
                 log(.warning, "a message of ca-core is not understood: \(what)")
@@ -590,6 +615,7 @@ final class RelayLoop {
             windowQuestion = nil
         case .close(let reason): drain(.windowClosed(reason: reason), at: now)
         case .open:
+            mayListen = true
             guard listeners.isEmpty else { return }
             do throws(RelayError) {
                 try listen()
@@ -606,7 +632,8 @@ final class RelayLoop {
         guard case .ready = core.state, now >= relayAskedAgainAt else { return }
         if case .draining = phase { return }
         var parameters: [JSON.Member] = [.init("counters", counters.json(guardian.shared.facts.withLock { $0.counters }))]
-        if keys.isEmpty, !curveListeners.isEmpty { parameters.append(.init("keys", true)) }
+        if wanted == nil { parameters.append(.init("listeners", true)) }
+        if keys.isEmpty, wanted == nil || !curveListeners.isEmpty { parameters.append(.init("keys", true)) }
         if let nodesVersion { parameters.append(.init("nodes_version", .string(nodesVersion))) }
         let id = nextID()
         let header = InternalLink.RequestHeader(kind: .request, id: id, arrival: now.nanoseconds, identity: .none)
@@ -627,6 +654,7 @@ final class RelayLoop {
         let data: JSON
         do throws(Refusal) { data = try Answer.data(ofFrame: payload) } catch {
             // A core from before there was this: it knows no limits either, and no keys.
+            if wanted == nil { log(.error, "ca-core does not say where to listen: \(error.message)") }
             if keys.isEmpty, !curveListeners.isEmpty { log(.error, "ca-core gives no CURVE keys: \(error.message)") }
             return
         }
@@ -636,7 +664,8 @@ final class RelayLoop {
             nodes = Set(known.compactMap(\.stringValue))
             guardian.shared.facts.withLock { $0.nodes = nodes }
         }
-        if let given = data["keys"]?.arrayValue { take(keys: given, at: now) }
+        if wanted == nil, let given = data["listeners"]?.arrayValue { take(listeners: given, at: now) }
+        if keys.isEmpty, !curveListeners.isEmpty, let given = data["keys"]?.arrayValue { take(keys: given, at: now) }
     }
 
     private func take(_ limits: RelayLimits) {
@@ -644,6 +673,17 @@ final class RelayLoop {
         self.limits = limits
         refusals = RequestLimit.allCases.map { Words.refusal($0.words(limits)) }
         guardian.shared.facts.withLock { $0.limits = limits }
+    }
+
+    private func take(listeners given: [JSON], at now: MonotonicTime) {
+        do throws(RelayError) {
+            wanted = try RelayListener.joined(given.compactMap { RelayListener($0) }, with: options.inherited)
+            guard mayListen else { return }
+            try listen()
+        } catch {
+            return drain(.failed(error), at: now)
+        }
+        becomeReady()
     }
 
     private func take(keys given: [JSON], at now: MonotonicTime) {

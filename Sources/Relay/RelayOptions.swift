@@ -1,4 +1,5 @@
 // What a relay is told: where it listens, to whom it relays, and its bounds.
+public import Supervised
 import UPKIProtocol
 
 /// How important a line of the log is.
@@ -22,14 +23,17 @@ public struct RelayListener: Sendable, Equatable {
     /// `tcp://ADDRESS:PORT`; the port `*` takes a free one.
     public let endpoint: String
     public let mechanism: Mechanism
+    /// A socket that a service manager holds, and that listens there already.
+    public let descriptor: Int32?
 
     /// - Throws: `.invalidOptions` for an endpoint that is not TCP.
-    public init(endpoint: String, mechanism: Mechanism = .plain) throws(RelayError) {
+    public init(endpoint: String, mechanism: Mechanism = .plain, descriptor: Int32? = nil) throws(RelayError) {
         guard endpoint.hasPrefix("tcp://"), endpoint.utf8.count > "tcp://".utf8.count, endpoint.dropFirst(6).contains(":") else {
             throw RelayError(.invalidOptions, "a relay listens on tcp://ADDRESS:PORT, not on \(endpoint)")
         }
         self.endpoint = endpoint
         self.mechanism = mechanism
+        self.descriptor = descriptor
     }
 
     /// As a command line names them; without any, loopback without CURVE.
@@ -41,9 +45,40 @@ public struct RelayListener: Sendable, Equatable {
     }
 }
 
+extension RelayListener {
+    /// What is wanted, on the sockets that are held where they are for the same place. Those that nobody named are served too: without CURVE
+    /// on loopback, with it elsewhere.
+    package static func joined(_ wanted: [RelayListener], with held: [InheritedSocket]) throws(RelayError) -> [RelayListener] {
+        var listeners: [RelayListener] = []
+        for listener in wanted {
+            let socket = held.first { "tcp://\($0.place)" == listener.endpoint }
+            listeners.append(try RelayListener(endpoint: listener.endpoint, mechanism: listener.mechanism, descriptor: socket?.descriptor))
+        }
+        for socket in held where !wanted.contains(where: { $0.endpoint == "tcp://\(socket.place)" }) {
+            let isLoopback = socket.place.hasPrefix("127.") || socket.place.hasPrefix("[::1]:")
+            listeners.append(
+                try RelayListener(
+                    endpoint: "tcp://\(socket.place)", mechanism: isLoopback ? .plain : .curve, descriptor: socket.descriptor))
+        }
+        return listeners
+    }
+
+    /// As ca-core tells them.
+    init?(_ json: JSON) {
+        guard let endpoint = json["endpoint"]?.stringValue, let isCurve = json["curve"]?.boolValue,
+            let listener = try? RelayListener(endpoint: endpoint, mechanism: isCurve ? .curve : .plain)
+        else { return nil }
+        self = listener
+    }
+}
+
 /// A relay's options. Times are milliseconds.
 public struct RelayOptions: Sendable {
     public var listeners: [RelayListener]
+    /// Whether ca-core says where to listen, from its configuration, instead of `listeners`.
+    public var listensAsConfigured = false
+    /// Sockets that a service manager holds.
+    public var inherited: [InheritedSocket] = []
     /// The path of the core's socket for this relay.
     public var corePath: String
     /// Name and version as `hello` says them: `ca-front 0.1.0`.
@@ -68,8 +103,12 @@ public struct RelayOptions: Sendable {
     public var maximumUnreadBytes = 36 << 20
     /// A client that sends a longer frame is cut off.
     public var maximumFrameBytes = 1 << 20
-    /// How long a stop waits for answers to what is in flight.
+    /// How long a stop waits for answers to what is in flight, and for clients to have nothing in flight.
     public var drainTime = 2_000
+    /// The end of that time in which nothing new is taken on.
+    public var drainEnd = 500
+    /// A client that has been answered and asked nothing for so long has nothing under way.
+    public var idleTime = 8
     /// How many messages one socket is read for before the others have their turn.
     public var messagesPerTurn = 128
     /// How long to wait for the answer to `hello` before it is said again.

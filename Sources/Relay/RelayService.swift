@@ -1,12 +1,15 @@
 // The two programs that are a relay: the front and the registrar, from their options to their exit code.
 import CLinux
-import Supervised
+public import Supervised
 import Synchronization
 import Threads
 
 /// The options of `ca-core front`.
 public struct FrontOptions: Sendable {
+    /// Empty: as ca-core's configuration says.
     public var listeners: [RelayListener]
+    /// Sockets that a service manager holds.
+    public var inherited: [InheritedSocket] = []
     /// The folder with `front.sock`.
     public var runDirectory: String
     /// The program's version, for `hello`.
@@ -21,6 +24,7 @@ public struct FrontOptions: Sendable {
 
 /// The options of `ca-registrar`.
 public struct RegistrarOptions: Sendable {
+    /// Empty: as ca-core's configuration says.
     public var listeners: [RelayListener]
     /// The folder with `registrar.sock` and `events.sock`.
     public var runDirectory: String
@@ -37,19 +41,22 @@ public struct RegistrarOptions: Sendable {
 /// Runs the front until SIGTERM; to be called on the main thread, before any other thread exists, after `FirstActs.perform()`.
 /// - Returns: the exit code: 0 after a clean stop, 1 when it cannot start or go on.
 public func runFront(_ options: FrontOptions, log: @escaping RelayLog) -> Int32 {
-    RelayService.run(
-        RelayOptions(
-            listeners: options.listeners, corePath: "\(options.runDirectory)/front.sock", program: "ca-front \(options.version)"), log)
+    var relay = RelayOptions(
+        listeners: options.listeners, corePath: "\(options.runDirectory)/front.sock", program: "ca-front \(options.version)")
+    relay.listensAsConfigured = options.listeners.isEmpty
+    relay.inherited = options.inherited
+    return RelayService.run(relay, log)
 }
 
 /// Runs the registrar until SIGTERM or the end of the registration window; to be called on the main thread, before any other thread
 /// exists, after `FirstActs.perform()`. While registration is closed it never listens.
 /// - Returns: the exit code: 0 after a clean stop or when registration is closed, 1 when it cannot start or go on.
 public func runRegistrar(_ options: RegistrarOptions, log: @escaping RelayLog) -> Int32 {
-    RelayService.run(
-        RelayOptions(
-            listeners: options.listeners, corePath: "\(options.runDirectory)/registrar.sock", program: "ca-registrar \(options.version)",
-            windowEventsPath: "\(options.runDirectory)/events.sock"), log)
+    var relay = RelayOptions(
+        listeners: options.listeners, corePath: "\(options.runDirectory)/registrar.sock", program: "ca-registrar \(options.version)",
+        windowEventsPath: "\(options.runDirectory)/events.sock")
+    relay.listensAsConfigured = options.listeners.isEmpty
+    return RelayService.run(relay, log)
 }
 
 /// A relay under a supervisor: signals on the main thread, events, status and watchdog on a thread of their own, so that neither
@@ -65,7 +72,9 @@ private enum RelayService {
         if clinux_limit_descriptors(mostDescriptors, &descriptors) != 0 || clinux_limit_memory(mostMemory, &memory) != 0 {
             log(.warning, "the limits of descriptors and memory cannot be set")
         } else if descriptors < UInt64(options.limits.connections) + 512 {
-            log(.warning, "only \(descriptors) descriptors are allowed, fewer than limits.connections may need; raise the hard limit (ulimit -Hn)")
+            log(
+                .warning,
+                "only \(descriptors) descriptors are allowed, fewer than limits.connections may need; raise the hard limit (ulimit -Hn)")
         }
         do throws(SupervisedError) {
             let signals = try ShutdownSignals()

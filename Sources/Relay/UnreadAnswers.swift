@@ -1,5 +1,6 @@
 // How many bytes wait for each client to read them: libzmq bounds only the number of messages, and one answer may have 16 MiB.
 import CLinux
+import Threads
 
 /// The answers that clients have not read yet, in bytes.
 ///
@@ -12,6 +13,10 @@ struct UnreadAnswers {
         let cookie: UInt64
         var sent: UInt64 = 0
         var acknowledged: UInt64 = 0
+        /// When it last asked, or was answered.
+        var lastActive: MonotonicTime
+        /// Bytes that had come when that was looked at last, at the end.
+        var received: UInt64 = 0
     }
 
     /// Bytes that may wait for one client.
@@ -27,11 +32,15 @@ struct UnreadAnswers {
     var count: Int { connections.count }
 
     /// Notes the connection that a client's request came by.
-    mutating func heard(_ client: ClientKey, on descriptor: Int32?) {
-        guard let descriptor, connections[client]?.descriptor != descriptor else { return }
-        guard let now = Self.look(descriptor) else { return }
+    mutating func heard(_ client: ClientKey, on descriptor: Int32?, at now: MonotonicTime) {
+        guard let descriptor else { return }
+        guard connections[client]?.descriptor != descriptor else {
+            connections[client]?.lastActive = now
+            return
+        }
+        guard let found = Self.look(descriptor) else { return }
         forgetThoseGone()
-        connections[client] = Connection(descriptor: descriptor, cookie: now.cookie)
+        connections[client] = Connection(descriptor: descriptor, cookie: found.cookie, lastActive: now)
     }
 
     /// Whether an answer of so many bytes may go out; false while too much waits for this client.
@@ -48,9 +57,33 @@ struct UnreadAnswers {
     }
 
     /// Notes what was handed to libzmq for a client.
-    mutating func sent(_ payload: [UInt8], _ envelope: [[UInt8]], to client: ClientKey) {
+    mutating func sent(_ payload: [UInt8], _ envelope: [[UInt8]], to client: ClientKey, at now: MonotonicTime) {
         let bytes = envelope.reduce(payload.count &+ Self.framing) { $0 &+ $1.count &+ Self.framing }
         connections[client]?.sent &+= UInt64(bytes)
+        connections[client]?.lastActive = now
+    }
+
+    /// Ends each connection that has been idle for so many milliseconds, with nothing under way on it: what is asked from then on goes to
+    /// whoever listens next. A client in the middle of something keeps its connection.
+    /// - Parameter isOpen: whether a client waits for an answer.
+    mutating func endIdle(for milliseconds: Int, at now: MonotonicTime, isOpen: (ClientKey) -> Bool) {
+        for (client, connection) in connections where !isOpen(client) {
+            guard let found = Self.look(connection.descriptor), found.cookie == connection.cookie else {
+                connections[client] = nil
+                continue
+            }
+            // The kernel counts what came, also where libzmq has it and we do not yet. The last look before the end, so that there is next to
+            // no moment for a request between them.
+            var received: UInt64 = 0
+            guard clinux_bytes_of_quiet(connection.descriptor, &received) == 0, received == connection.received else {
+                connections[client]?.received = received
+                connections[client]?.lastActive = now
+                continue
+            }
+            guard now >= connection.lastActive.advanced(byMilliseconds: milliseconds) else { continue }
+            _ = clinux_shut_down(connection.descriptor)
+            connections[client] = nil
+        }
     }
 
     /// The client's connection is gone.

@@ -10,6 +10,8 @@ public struct SupervisedError: Error, Equatable, CustomStringConvertible, Sendab
         case cannotChangeUser
         /// The supervisor was gone before this process could ask to end with it.
         case supervisorGone
+        /// What a service manager handed over is no listening socket.
+        case notListening
         /// A system call failed that this module cannot do without.
         case systemCall
     }

@@ -8,6 +8,8 @@ import UPKIProtocol
 public protocol RelayKeeping: Sendable {
     /// The CURVE keys of a relay's port, secrets included, the current one first.
     func curveKeys(for channel: Caller.Channel) -> JSON
+    /// Where a relay listens, as the configuration says: `endpoint` and whether with `curve`.
+    func listeners(for channel: Caller.Channel) -> JSON
     /// The limits in force.
     var limits: RelayLimits { get }
     /// Where nodes reach this CA, and with which keys; never a secret.
@@ -51,6 +53,7 @@ extension Task {
         let keys = call.authority.nodeKeys
         var answer: [(String, JSON)] = [("limits", relays.limits.json), ("nodes_version", .string(keys.version))]
         if try call.parameters.bool("keys", else: false) { answer.append(("keys", relays.curveKeys(for: channel))) }
+        if try call.parameters.bool("listeners", else: false) { answer.append(("listeners", relays.listeners(for: channel))) }
         if try call.parameters.optionalString("nodes_version") != keys.version {
             answer.append(("nodes", .array(keys.all.map { .string($0) })))
         }

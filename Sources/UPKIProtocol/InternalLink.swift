@@ -54,6 +54,8 @@ public enum InternalLink {
             case hello = 0
             /// A peer's request, or one of the relay itself.
             case request = 1
+            /// Nothing more comes on this connection: the answer to the core's `goingAway`. No payload, no answer.
+            case goodbye = 2
         }
 
         public var kind: Kind
@@ -112,6 +114,8 @@ public enum InternalLink {
             case answer = 1
             /// The core does not serve the version of the message with this id; the payload is a refusal with one line.
             case refusedVersion = 2
+            /// The core ends soon: what has been sent is still answered, what comes later waits for the next core. Its id is 0, no payload.
+            case goingAway = 3
         }
 
         /// The sender's version; another than ours only with `.refusedVersion`.

@@ -42,6 +42,9 @@ public struct ZMQSocket: ~Copyable {
     /// The part received last; it lives until the next one so that its properties can be asked for.
     private let lastPart: UnsafeMutablePointer<zmq_msg_t>
     public let context: ZMQContext
+    /// Whether it was given the socket to listen on.
+    private let hasListener: Bool
+    private let backlog: Int32
 
     /// - Throws: `.tooManySockets`, `.contextTerminated`, or `.invalidArgument` for an option that this type does not take.
     public init(_ type: ZMQSocketType, in context: ZMQContext, options: ZMQSocketOptions = ZMQSocketOptions()) throws(ZeroMQError) {
@@ -58,6 +61,9 @@ public struct ZMQSocket: ~Copyable {
         zmq_msg_init(lastPart)
         self.handle = handle
         self.context = context
+        hasListener = options.listeningDescriptor != nil
+        // libzmq's own value.
+        backlog = Int32(clamping: options.backlog ?? 100)
     }
 
     deinit {
@@ -74,7 +80,29 @@ public struct ZMQSocket: ~Copyable {
     /// - Throws: `.addressInUse`, `.addressNotAvailable`, `.permissionDenied`, `.invalidEndpoint`, `.pathTooLong`.
     public func bind(_ endpoint: String) throws(ZeroMQError) {
         try Self.check(endpoint)
+        guard let descriptor = hasListener ? nil : try ListeningPort.open(endpoint, backlog: backlog) else {
+            return try bindItself(endpoint)
+        }
+        do throws(ZeroMQError) {
+            try adopt(descriptor)
+            try bindItself(endpoint)
+            try adopt(-1)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    private func bindItself(_ endpoint: String) throws(ZeroMQError) {
         guard zmq_bind(handle, endpoint) == 0 else { throw Self.endpointError("cannot listen on \(endpoint)") }
+    }
+
+    /// The listening socket that the next `bind` takes; -1 for one of libzmq's own.
+    private func adopt(_ descriptor: Int32) throws(ZeroMQError) {
+        var value = descriptor
+        guard zmq_setsockopt(handle, ZMQ_USE_FD, &value, MemoryLayout<Int32>.size) == 0 else {
+            throw ZeroMQError(number: zmq_errno(), "a listening socket cannot be adopted")
+        }
     }
 
     /// Connects to an endpoint, now or as soon as somebody listens there.

@@ -46,6 +46,9 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("The one user heard on front, registrar or ocsp, beside the core's own and root.", valueName: "socket=user"))
     var peerUser: [String] = []
 
+    @Flag(help: "Whoever may open admin.sock is an operator, the users of the other programs apart.")
+    var operatorsBySocket = false
+
     @Option(help: "Where the password of ca.key is read from under key_storage: encrypted without password_file; mode 0600.")
     var keyPasswordFile: String?
 
@@ -60,7 +63,9 @@ struct Serve: ParsableCommand {
     func run() throws {
         let log = self.logging.start("ca-core")
         try orOneLine(log) {
-            let access = try SocketAccess(groups: self.socketGroup, users: self.peerUser)
+            let access = try SocketAccess(
+                groups: self.socketGroup, users: self.peerUser, operatorsBySocket: self.operatorsBySocket,
+                inherited: try InheritedSockets.take(), runDirectory: self.runDir)
             let signals = try ShutdownSignals()
             let opened = try OpenedAuthority.open(
                 DataDirectory(self.dataDir), seedFile: self.seedFile, keyPasswordFile: self.keyPasswordFile, log: log)
@@ -81,18 +86,30 @@ struct Front: ParsableCommand {
     @Option(help: ArgumentHelp("Where to listen with CURVE; may be given several times.", valueName: "tcp://address:port"))
     var listenCurve: [String] = []
 
+    @Flag(help: "Listen where the configuration of ca-core says, which is asked.")
+    var asConfigured = false
+
     @Option(help: "The folder with the core's socket front.sock.")
     var runDir: String
 
     @OptionGroup var logging: LogOptions
 
+    func validate() throws {
+        guard !self.asConfigured || (self.listen + self.listenCurve).isEmpty else {
+            throw ValidationError("--as-configured stands for --listen and --listen-curve")
+        }
+    }
+
     func run() throws {
         let log = self.logging.start("ca-front")
-        let listeners: [RelayListener]
-        do throws(RelayError) { listeners = try RelayListener.all(plain: self.listen, curve: self.listenCurve, port: 5_000) } catch {
+        var options = FrontOptions(listeners: [], runDirectory: self.runDir, version: CoreVersion.text)
+        do throws(RelayError) {
+            if !self.asConfigured { options.listeners = try RelayListener.all(plain: self.listen, curve: self.listenCurve, port: 5_000) }
+        } catch {
             throw ValidationError(error.message)
         }
-        let code = runFront(FrontOptions(listeners: listeners, runDirectory: self.runDir, version: CoreVersion.text)) { level, line in
+        try orOneLine(log) { options.inherited = try InheritedSockets.take() }
+        let code = runFront(options) { level, line in
             log.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)")
         }
         throw ExitCode(code)

@@ -3,6 +3,7 @@ import ArgumentParser
 import Logging
 import OCSPResponder
 import ProgramLog
+import Supervised
 
 struct CAOCSPBridge: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -58,9 +59,32 @@ struct CAOCSPBridge: ParsableCommand {
             version: Self.configuration.version)
         // Figures are for the operator: ca-core's user is in this program's group, and the folder may hand on the web server's.
         options.metricsSocket = metricsSocket.map { HTTPSocket(path: $0, mode: 0o600) }
+        for held in try inherited(logger) {
+            if held.name == "http" {
+                options.socket.descriptor = held.descriptor
+            } else {
+                options.metricsSocket?.descriptor = held.descriptor
+            }
+        }
         options.cacheMiB = cache
         options.maximumConnections = maxConnections
         options.eventLoops = loops
         throw ExitCode(runBridge(options, log: log))
+    }
+
+    /// What a service manager holds: `http` and `metrics`, each where the option says.
+    private func inherited(_ logger: Logger) throws -> [InheritedSocket] {
+        let sockets: [InheritedSocket]
+        do throws(SupervisedError) { sockets = try InheritedSockets.take() } catch {
+            logger.error("\(error.message)")
+            throw ExitCode(1)
+        }
+        for held in sockets where held.place != ["http": socket, "metrics": metricsSocket][held.name] {
+            logger.error(
+                "the service manager hands over \(held.place) as '\(held.name)': 'http' is the path of --socket, 'metrics' that of --metrics-socket"
+            )
+            throw ExitCode(1)
+        }
+        return sockets
     }
 }

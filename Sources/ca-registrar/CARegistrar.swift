@@ -20,17 +20,26 @@ struct CARegistrar: ParsableCommand {
     @Option(help: ArgumentHelp("Where to listen with CURVE; may be given several times.", valueName: "tcp://address:port"))
     var listenCurve: [String] = []
 
+    @Flag(help: "Listen where the configuration of ca-core says, which is asked.")
+    var asConfigured = false
+
     @Option(help: "The folder with ca-core's sockets registrar.sock and events.sock.")
     var runDir: String
 
     @OptionGroup var logging: LogOptions
+
+    func validate() throws {
+        guard !asConfigured || (listen + listenCurve).isEmpty else {
+            throw ValidationError("--as-configured stands for --listen and --listen-curve")
+        }
+    }
 
     func run() throws {
         let logger = self.logging.start("ca-registrar")
         let log: RelayLog = { level, line in logger.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)") }
         let listeners: [RelayListener]
         do throws(RelayError) {
-            listeners = try RelayListener.all(plain: listen, curve: listenCurve, port: 5_001)
+            listeners = asConfigured ? [] : try RelayListener.all(plain: listen, curve: listenCurve, port: 5_001)
         } catch {
             throw ValidationError(error.message)
         }

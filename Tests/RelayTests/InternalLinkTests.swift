@@ -71,7 +71,7 @@ struct InternalLinkTests {
         #expect(#expect(throws: InternalLinkError.self) { try InternalLink.RequestHeader(decoding: bytes) }?.code == .otherVersion)
         #expect(InternalLink.requestID(of: bytes) == 5)
         bytes[0] = 1
-        bytes[1] = 2
+        bytes[1] = 3
         #expect(#expect(throws: InternalLinkError.self) { try InternalLink.RequestHeader(decoding: bytes) }?.code == .unknownKind)
         let refusal = InternalLink.AnswerHeader(kind: .refusedVersion, id: 5, version: 9)
         #expect(try InternalLink.AnswerHeader(decoding: refusal.encoded) == refusal)

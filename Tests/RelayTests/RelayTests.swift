@@ -436,7 +436,7 @@ struct RelayTests {
 
     // MARK: Ending
 
-    @Test("a clean stop finishes what is in flight, refuses what comes, and then nothing listens")
+    @Test("a clean stop finishes what is in flight and what comes meanwhile, and then nothing listens")
     func cleanStop() throws {
         let core = try FakeCore(path: corePath) { _ in nil }
         defer { core.stop() }
@@ -445,16 +445,45 @@ struct RelayTests {
         let first = try client(.request, endpoint, in: test.context)
         try first.say(change)
         let open = try core.requests.next()
+        let second = try client(.dealer, endpoint, in: test.context)
+        try second.say(read)
+        core.answer(try core.requests.next(), "before")
+        #expect(try second.hear() == ["before"])
         test.relay.stop(reason: "a test")
         while test.relay.statusText != "stopping, 1 open" { sched_yield() }
-        let second = try client(.dealer, endpoint, in: test.context)
-        #expect(line(ofRefusal: try second.ask(read)) == "Busy: this service is stopping; try again")
+        try second.say(read)
+        core.answer(try core.requests.next(), "taken on")
+        #expect(try second.hear() == ["taken on"])
         core.answer(open, "finished")
         #expect(try first.hear() == ["finished"])
         #expect(try test.waitForEnd() == .stopped(reason: "a test"))
         #expect(test.relay.statusText == "stopped: a test")
         test.relay.join()
         #expect(RawPeer.isRefused(endpoint))
+    }
+
+    @Test("a clean stop refuses what comes at its end")
+    func endOfStop() throws {
+        let core = try FakeCore(path: corePath) { _ in nil }
+        defer { core.stop() }
+        let test = try TestRelay(directory) {
+            $0.drainTime = 20_000
+            $0.drainEnd = 20_000
+        }
+        let endpoint = try test.readyEndpoint()
+        let first = try client(.request, endpoint, in: test.context)
+        try first.say(change)
+        let open = try core.requests.next()
+        let second = try client(.dealer, endpoint, in: test.context)
+        try second.say(read)
+        core.answer(try core.requests.next(), "before")
+        #expect(try second.hear() == ["before"])
+        test.relay.stop(reason: "a test")
+        while test.relay.statusText != "stopping, 1 open" { sched_yield() }
+        #expect(line(ofRefusal: try second.ask(read)) == "Busy: this service is stopping; try again")
+        core.answer(open, "finished")
+        #expect(try first.hear() == ["finished"])
+        #expect(try test.waitForEnd() == .stopped(reason: "a test"))
     }
 
     @Test("a clean stop waits for a silent core only as long as it may, and answers the rest")

@@ -118,6 +118,9 @@ final class FakeRelays: RelayKeeping {
     func endOfExchange(keepsNext: Bool) throws -> CurveKeyChange {
         CurveKeyChange(detail: "exchange ended") { [changes] in changes.withLock { $0.append(keepsNext ? "finish" : "abort") } }
     }
+    func listeners(for channel: Caller.Channel) -> JSON {
+        [["endpoint": .string("tcp://127.0.0.1:1 of \(channel.rawValue)"), "curve": false]]
+    }
     let changes = Shared()
     let limits = RelayLimits()
     var transport: JSON { ["core_key": "key"] }

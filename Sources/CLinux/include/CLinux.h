@@ -97,9 +97,16 @@ int clinux_connection(int descriptor, struct clinux_connection *out);
 /* Bytes of a TCP connection that this process has read: what came less what waits. */
 int clinux_bytes_read(int descriptor, uint64_t *out);
 
+/* All bytes that have come on a TCP connection; -EAGAIN while some of them were not read, or something that was written was not sent. */
+int clinux_bytes_of_quiet(int descriptor, uint64_t *out);
+
 /* The peer of a TCP connection: text of its IPv4 address (also where that is mapped into IPv6), or of the first 64 bits of its IPv6
    address with "/64"; room for 64 bytes. */
 int clinux_peer_network(int descriptor, char *out);
+
+/* Where a listening stream socket listens: the path of a unix socket, or ADDRESS:PORT with an IPv6 address in brackets; room for 128 bytes.
+   -EINVAL for what does not listen or is of another kind. */
+int clinux_listening_at(int descriptor, char *out, size_t size);
 
 /* shutdown(2) of both directions: whoever owns the descriptor reads the end of the connection. */
 int clinux_shut_down(int descriptor);

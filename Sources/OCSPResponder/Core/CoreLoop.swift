@@ -357,6 +357,7 @@ final class CoreLoop {
             case .refused(let id):
                 if case .statuses(let refused)? = asked.removeValue(forKey: id)?.what { giveUp(refused, .refused) }
                 reportRefusal()
+            case .goingAway: log(.info, "ca-core is ending; questions wait for the next one")
             case .malformed(let what):
                 log(.warning, "a message of ca-core is not understood: \(what)")
                 reportRefusal()

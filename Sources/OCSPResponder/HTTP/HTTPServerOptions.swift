@@ -9,12 +9,15 @@ package struct HTTPSocket: Sendable, Equatable {
     /// A group's name or number; nil: the group of the process, or the folder's where that has the set-group-ID bit.
     package var group: String?
     package var mode: UInt32
+    /// A socket that a service manager holds and that listens on `path` already; owner, group and mode are the manager's then.
+    package var descriptor: Int32?
 
-    package init(path: String, owner: String? = nil, group: String? = nil, mode: UInt32 = 0o660) {
+    package init(path: String, owner: String? = nil, group: String? = nil, mode: UInt32 = 0o660, descriptor: Int32? = nil) {
         self.path = path
         self.owner = owner
         self.group = group
         self.mode = mode
+        self.descriptor = descriptor
     }
 }
 

@@ -8,9 +8,8 @@ struct ListeningSocket: Sendable {
     /// Not blocking, close-on-exec.
     let descriptor: Int32
     let path: String
-    /// The file, so that only this one is removed.
-    private let inode: UInt64
-    private let device: UInt64
+    /// The file, so that only this one is removed; nil where it is a service manager's.
+    private let file: (inode: UInt64, device: UInt64)?
 
     private static let longestPath = 107
     /// The kernel lowers it to net.core.somaxconn.
@@ -18,6 +17,15 @@ struct ListeningSocket: Sendable {
 
     /// - Throws: one line for a person: `alreadyServed` where a live process listens there, `configuration` where path, owner or group cannot be used.
     init(_ socket: HTTPSocket) throws(HTTPServerError) {
+        if let held = socket.descriptor {
+            guard fcntl(held, F_SETFL, fcntl(held, F_GETFL) | O_NONBLOCK) == 0 else {
+                throw .failed("the socket \(socket.path) that was handed over cannot be used", errno)
+            }
+            self.descriptor = held
+            self.path = socket.path
+            self.file = nil
+            return
+        }
         let owner = try Self.user(socket.owner)
         let group = try Self.group(socket.group)
         try Self.makeSureNobodyListens(socket.path)
@@ -32,8 +40,7 @@ struct ListeningSocket: Sendable {
             guard lstat(temporary, &status) == 0, rename(temporary, socket.path) == 0 else {
                 throw .failed("the socket \(socket.path) cannot be put in place", errno)
             }
-            self.inode = UInt64(status.st_ino)
-            self.device = UInt64(status.st_dev)
+            self.file = (UInt64(status.st_ino), UInt64(status.st_dev))
         } catch {
             close(descriptor)
             unlink(temporary)
@@ -46,7 +53,9 @@ struct ListeningSocket: Sendable {
     /// Removes the path where it is still this socket's.
     func remove() {
         var status = stat()
-        guard lstat(self.path, &status) == 0, UInt64(status.st_ino) == self.inode, UInt64(status.st_dev) == self.device else { return }
+        guard let file = self.file, lstat(self.path, &status) == 0, UInt64(status.st_ino) == file.inode,
+            UInt64(status.st_dev) == file.device
+        else { return }
         unlink(self.path)
     }
 

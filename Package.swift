@@ -94,6 +94,8 @@ let package = Package(
         module("ZeroMQ", ["CZeroMQ"]),
         module("Supervised", ["CLinux", "CSystemd"]),
         module("Supervision", ["CLinux", "Supervised"]),
+        module("SystemdBus", ["CSystemd"]),
+        module("Journal", ["CSystemd"]),
         module("CoreLink", ["Threads", "UPKIProtocol", "ZeroMQ"]),
         module("Relay", ["CLinux", "CoreLink", "ZeroMQ", "Threads", "UPKIProtocol", "Supervised"]),
         module(
@@ -102,7 +104,7 @@ let package = Package(
         ),
         module("OCSPClient", ["PKI", "RevocationFormats", crypto, x509, asn1]),
         module("Settings", ["PKI", yams]),
-        module("ProgramLog", [logging, arguments]),
+        module("ProgramLog", ["CSystemd", logging, arguments]),
         module(
             "CoreServer",
             [
@@ -128,8 +130,8 @@ let package = Package(
         program(
             "ca-ctl",
             [
-                "AdminLink", "Console", "DurableFiles", "Enrolment", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog",
-                "RevocationFormats", "Settings", "Supervised", "Supervision",
+                "AdminLink", "Console", "DurableFiles", "Enrolment", "Journal", "Metrics", "NodeLink", "OCSPClient", "PKI", "ProgramLog",
+                "RevocationFormats", "Settings", "Supervised", "Supervision", "SystemdBus",
                 "Threads", "Tunnel", "UPKIProtocol", "ZeroMQ", arguments, logging,
             ]),
 

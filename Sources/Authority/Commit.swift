@@ -53,6 +53,7 @@ public struct Commit {
     var followUps: [@Sendable () -> Void] = []
     var wantsCRL = false
     var auditCount = 0
+    var records: [AuditRecord] = []
     /// What signs the audit log.
     let seal: AuditSeal
     /// Whether this change may come without a record, since it changes nothing but the log.
@@ -83,6 +84,7 @@ public struct Commit {
         self.state.auditTime = record.time
         if self.state.openSince == nil { self.state.openSince = record.time }
         self.auditCount += 1
+        self.records.append(record)
     }
 
     /// What a client wrote must not fill the disk, steer a reader's terminal, or be cut at a NUL by a store, so that its hash no longer fits.
@@ -110,6 +112,8 @@ public struct CommitReport<Value: Sendable>: Sendable {
     public var events: [Event]
     /// Whether a new CRL should be published soon.
     public var wantsCRL: Bool
+    /// What was written into the audit log.
+    public var records: [AuditRecord] = []
     /// How many transactions were committed: one, or one for each change where they were tried one by one.
     public var commits = 0
     /// How many rows they wrote.
@@ -143,6 +147,7 @@ extension Authority {
             report.results += single.results
             report.events += single.events
             report.wantsCRL = report.wantsCRL || single.wantsCRL
+            report.records += single.records
             report.commits += single.commits
             report.rows += single.rows
         }
@@ -164,7 +169,7 @@ extension Authority {
         self.publish(batch.state)
         self.isInDoubt.store(false, ordering: .relaxed)
         for followUp in batch.followUps { followUp() }
-        return CommitReport(results: batch.results, events: batch.events, wantsCRL: batch.wantsCRL, commits: 1, rows: rows)
+        return CommitReport(results: batch.results, events: batch.events, wantsCRL: batch.wantsCRL, records: batch.records, commits: 1, rows: rows)
     }
 
     /// Runs a batch in one transaction.
@@ -217,6 +222,7 @@ extension Authority {
                 batch.results.append(.failure(refusal))
             }
             batch.state = commit.state
+            batch.records += commit.records
         }
         // A log without a checkpoint proves nothing: the first records bring the first one.
         if batch.state.checkpointNumber == 0, batch.state.auditSequence > 0 { try self.seal(&batch, writer, clockTime) }
@@ -239,4 +245,5 @@ private struct Batch<Value: Sendable> {
     var events: [Event] = []
     var followUps: [@Sendable () -> Void] = []
     var wantsCRL = false
+    var records: [AuditRecord] = []
 }

@@ -33,7 +33,7 @@ struct AuditKeyFile: AuditSigner {
 
     func sign(_ message: [UInt8]) throws -> [UInt8] { try self.key.sign(message) }
 
-    func announce(_ checkpoint: AuditCheckpoint) { self.log?.info("\(checkpoint.line)") }
+    func announce(_ checkpoint: AuditCheckpoint) { self.log?.info("\(checkpoint.line)", metadata: ["event": "audit-checkpoint"]) }
 }
 
 /// Has the writer make checkpoints and write counted refusals when it is time; for the reporter's thread.

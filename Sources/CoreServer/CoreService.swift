@@ -37,13 +37,13 @@ public enum CoreService {
         log.info(
             "serving",
             metadata: [
-                "run_dir": "\(runDirectory)", "ca": "\(opened.authority.issuer.name)",
+                "event": "serving", "run_dir": "\(runDirectory)", "ca": "\(opened.authority.issuer.name)",
                 "fingerprint": "\(opened.authority.issuer.displayFingerprint)",
             ])
         while signals.wait() == .reload {
             do {
                 _ = try running.operations.reload()
-                log.notice("configuration and profiles were read again")
+                log.notice("configuration and profiles were read again", metadata: ["event": "reloaded"])
             } catch {
                 log.error("nothing was changed by the reload: \(error)")
             }
@@ -54,7 +54,7 @@ public enum CoreService {
         running.stop()
         reporter.join()
         try opened.close()
-        log.info("stopped")
+        log.info("stopped", metadata: ["event": "stopped", "reason": "\(signals.stopReason ?? "asked to")"])
         if let failure = running.failure { throw CoreError(failure) }
     }
 }

@@ -187,7 +187,7 @@ final class Processing: Sendable {
                     self.log.error(
                         "\(error.detail)",
                         metadata: [
-                            "request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")",
+                            "event": "store-fault", "request": "\(requestID)", "task": "\(task)", "cause": "\(error.cause ?? "")",
                             "since_the_last": "\(like) like this",
                         ])
                 }
@@ -196,7 +196,7 @@ final class Processing: Sendable {
             }
             return Refusal(error)
         }
-        self.log.error("internal error", metadata: ["request": "\(requestID)", "task": "\(task)", "cause": "\(error)"])
+        self.log.error("internal error", metadata: ["event": "internal-error", "request": "\(requestID)", "task": "\(task)", "cause": "\(error)"])
         return Refusal(.internalError, "Internal error \(requestID)")
     }
 
@@ -219,6 +219,7 @@ final class Processing: Sendable {
     /// Commits what workers prepared until the mailbox is closed and empty.
     func runWriter(_ beat: LoopBeat) {
         var batch: [PendingChange] = []
+        var changeLog = ChangeLog(self.log)
         while true {
             batch.removeAll(keepingCapacity: true)
             beat.idle()
@@ -245,6 +246,7 @@ final class Processing: Sendable {
             // Last, since other threads answer when they hear of it.
             for (change, result) in calls { self.complete(change, with: result) }
             if report.wantsCRL { self.wantsList() }
+            changeLog.tell(report.records, second: Int64(MonotonicTime.now.nanoseconds / 1_000_000_000))
         }
     }
 

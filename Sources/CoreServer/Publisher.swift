@@ -152,7 +152,10 @@ final class Publisher: ListPublisher {
                 })
         }
         self.log.info(
-            "published CRL \(planned.number)", metadata: ["entries": "\(written.entries)", "next_update": "\(planned.nextUpdate.rfc3339)"])
+            "published CRL \(planned.number)",
+            metadata: [
+                "event": "crl-published", "number": "\(planned.number)", "entries": "\(written.entries)", "next_update": "\(planned.nextUpdate.rfc3339)",
+            ])
     }
 
     /// Lets the bridge have the new list; it is published, whatever comes of this.

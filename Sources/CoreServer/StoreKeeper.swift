@@ -67,7 +67,7 @@ struct StoreKeeper {
         if isShort {
             self.log.error(
                 "the disk is full: the space set aside is in use, and only revocations are taken; make room on the file system of the data directory",
-                metadata: ["free_bytes": "\(store.freeBytes ?? 0)"])
+                metadata: ["event": "store-fault", "free_bytes": "\(store.freeBytes ?? 0)"])
         } else {
             self.log.notice("there is space again: the space set aside is whole, and everything is taken")
         }
@@ -76,15 +76,15 @@ struct StoreKeeper {
     private mutating func lookAtClock() {
         if let jump = self.clock.look(.now) {
             let direction = jump < 0 ? "back" : "forward"
-            self.log.warning("the clock was set \(direction) by \(abs(jump)) s")
+            self.log.warning("the clock was set \(direction) by \(abs(jump)) s", metadata: ["event": "clock-fault"])
         }
         let seconds = self.opened.authority.secondsBehind
         guard (seconds > 0) != self.isBehind else { return }
         self.isBehind = seconds > 0
         if self.isBehind {
             self.log.error(
-                "the clock stands \(seconds) s before the last audit record, and only revocations are taken; set it, or, where it is right, run: ca-ctl clock accept"
-            )
+                "the clock stands \(seconds) s before the last audit record, and only revocations are taken; set it, or, where it is right, run: ca-ctl clock accept",
+                metadata: ["event": "clock-fault"])
         } else {
             self.log.notice("the clock is past the last audit record again, and everything is taken")
         }

@@ -8,10 +8,12 @@ private import Synchronization
 public enum ProgramLog {
     /// How lines look.
     public enum Format: String, Sendable, CaseIterable {
-        /// Plain where standard error is a terminal and no supervisor listens, else JSON.
+        /// The journal where standard error goes there; plain where it is a terminal and no supervisor listens; else JSON.
         case auto
         case plain
         case json
+        /// The journal of systemd, with a field for each piece of metadata.
+        case journal
     }
 
     private static let isBootstrapped = Mutex(false)
@@ -30,7 +32,9 @@ public enum ProgramLog {
             return !done
         }
         guard isFirst else { return false }
-        let resolved = self.resolve(format, hasSupervisor: getenv("NOTIFY_SOCKET") != nil, isTerminal: isatty(STDERR_FILENO) == 1)
+        let resolved = self.resolve(
+            format, hasSupervisor: getenv("NOTIFY_SOCKET") != nil, isTerminal: isatty(STDERR_FILENO) == 1,
+            isJournal: JournalOutput.isStandardError)
         let output = LineOutput(descriptor: STDERR_FILENO)
         LoggingSystem.bootstrap(
             { label, provider in
@@ -44,9 +48,10 @@ public enum ProgramLog {
         return true
     }
 
-    /// What `auto` means: JSON wherever another program reads.
-    package static func resolve(_ format: Format, hasSupervisor: Bool, isTerminal: Bool) -> Format {
+    /// What `auto` means: the journal where standard error is one of its streams, else JSON wherever another program reads.
+    package static func resolve(_ format: Format, hasSupervisor: Bool, isTerminal: Bool, isJournal: Bool = false) -> Format {
         guard format == .auto else { return format }
+        if isJournal { return .journal }
         return isTerminal && !hasSupervisor ? .plain : .json
     }
 }

@@ -47,12 +47,13 @@ package struct ProgramLogHandler: LogHandler {
         if let error = event.error { metadata["error"] = .string("\(error)") }
         // In one order, so that lines can be compared.
         let sorted = metadata.sorted { $0.key < $1.key }
-        let line =
-            switch self.format {
-            case .plain: self.plainLine(event.level, event.message.description, sorted)
-            case .json, .auto: self.jsonLine(event.level, event.message.description, sorted)
-            }
-        self.output.write(line)
+        switch self.format {
+        case .plain: self.output.write(self.plainLine(event.level, event.message.description, sorted))
+        case .json, .auto: self.output.write(self.jsonLine(event.level, event.message.description, sorted))
+        case .journal:
+            let fields = sorted.map { ($0.key, Self.text(of: $0.value)) }
+            JournalOutput.send(JournalOutput.fields(self.program, event.level, event.message.description, fields))
+        }
     }
 
     package static let systemClock: Clock = {

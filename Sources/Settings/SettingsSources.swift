@@ -10,6 +10,10 @@ public struct Locations: Sendable, Equatable {
     /// The sockets between the programs.
     public let runDirectory: String
 
+    /// Those of the host's own CA.
+    public static let systemDataDirectory = "/var/lib/upki-ca"
+    public static let systemRunDirectory = "/run/upki-ca"
+
     /// The configuration file.
     public var configurationFile: String { self.dataDirectory + "/ca.config.yml" }
 
@@ -25,7 +29,7 @@ public struct Locations: Sendable, Equatable {
     ///   - dataFlag: `--data-dir`.
     ///   - runFlag: `--run-dir`.
     ///   - environment: the program's environment; `HOME` is read too.
-    ///   - isRoot: whether the effective user is root.
+    ///   - isRoot: whether the effective user is root, or one of the host's CA's operators who has no CA of their own.
     ///   - currentDirectory: what relative paths are relative to.
     /// - Throws: where no data directory is given and there is no home.
     public init(
@@ -35,7 +39,7 @@ public struct Locations: Sendable, Equatable {
             let text = [flag, environment[variable]].compactMap { $0 }.first { !$0.isEmpty }
             return text.map { Self.normalised($0, relativeTo: currentDirectory) }
         }
-        let systemDirectory = "/var/lib/upki-ca"
+        let systemDirectory = Self.systemDataDirectory
         if let data = given(dataFlag, "UPKI_DATA_DIR") {
             self.dataDirectory = data
         } else if isRoot {
@@ -47,7 +51,7 @@ public struct Locations: Sendable, Equatable {
                 .invalid, source: "UPKI_DATA_DIR", "no data directory is given and HOME is not set; give --data-dir or UPKI_DATA_DIR")
         }
         self.runDirectory =
-            given(runFlag, "UPKI_RUN_DIR") ?? (self.dataDirectory == systemDirectory ? "/run/upki-ca" : self.dataDirectory + "/run")
+            given(runFlag, "UPKI_RUN_DIR") ?? (self.dataDirectory == systemDirectory ? Self.systemRunDirectory : self.dataDirectory + "/run")
     }
 
     /// An absolute path without empty and `.` components; `..` stays, since it may follow a symbolic link.

@@ -69,8 +69,13 @@ public struct SupervisorStatus: Equatable, Sendable {
     public var orphansReaped: Int
     /// In start order.
     public var services: [ServiceStatus]
+    /// Whether it is the service manager of the host, and not `ca-ctl up`.
+    public var isServiceManager: Bool
 
-    public init(pid: Int32, state: State, since: Int64, orphansReaped: Int, services: [ServiceStatus]) {
+    public init(
+        pid: Int32, state: State, since: Int64, orphansReaped: Int, services: [ServiceStatus], isServiceManager: Bool = false
+    ) {
+        self.isServiceManager = isServiceManager
         self.pid = pid
         self.state = state
         self.since = since

@@ -24,7 +24,7 @@ package struct CACtl: ParsableCommand {
             CommandGroup(name: "On other hosts", subcommands: [Enroll.self, TunnelCommand.self]),
             CommandGroup(name: "Who may do what", subcommands: [Admins.self, Nodes.self]),
             CommandGroup(name: "Certificates", subcommands: [Certificates.self, RevocationLists.self, Profiles.self, OCSP.self]),
-            CommandGroup(name: "Looking back", subcommands: [AuditLog.self]),
+            CommandGroup(name: "Looking back", subcommands: [AuditLog.self, Logs.self]),
             CommandGroup(name: "After a fault", subcommands: [ClockCommand.self]),
             CommandGroup(name: "Watching", subcommands: [MetricsCommand.self, DoctorCommand.self]),
             CommandGroup(name: "Shell", subcommands: [Completions.self]),

@@ -98,7 +98,7 @@ struct Init: ParsableCommand {
             throw CommandError(.refused, "--recover needs the seed of the CA that was lost; give it with --seed-file or --seed-stdin")
         }
         let result = try shared.runCoreForJSON(.initialise(dataDirectory: locations.dataDirectory, origin, wishes))
-        shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.command("up"))\n")
+        shared.output.show(result, text: InitReport.text(result, shared) + "\nStart it: \(shared.firstStartCommand)\n")
         try InitReport.hasBeenShown(result, shared)
     }
 

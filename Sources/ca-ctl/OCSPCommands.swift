@@ -49,7 +49,7 @@ struct OCSP: ParsableCommand {
         func run() throws {
             let answer: String? = try shared.withSupervisor { try $0.perform(.restart(ServicePlan.bridge)) }
             guard let answer else {
-                throw CommandError(.unreachable, "no supervisor runs here: is the CA running? \(shared.command("up"))")
+                throw CommandError(.unreachable, "no supervisor runs here: is the CA running? \(shared.startCommand)")
             }
             shared.output.show(
                 .object([.init("service", .string(ServicePlan.bridge)), .init("state", .string(ServiceState.running.rawValue))]),

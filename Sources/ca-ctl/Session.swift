@@ -7,6 +7,7 @@ import Glibc
 import PKI
 import Settings
 import Supervision
+import SystemdBus
 import UPKIProtocol
 
 /// Where a command works.
@@ -21,11 +22,17 @@ struct DirectoryOptions: ParsableArguments {
     func locations() throws -> Locations {
         do throws(SettingsError) {
             return try Locations(
-                dataFlag: dataDir, runFlag: runDir, environment: SettingsEnvironment.current(), isRoot: geteuid() == 0,
+                dataFlag: dataDir, runFlag: runDir, environment: SettingsEnvironment.current(), isRoot: geteuid() == 0 || Self.operatesHost,
                 currentDirectory: Self.currentDirectory())
         } catch {
             throw CommandError(.refused, error.oneLine)
         }
+    }
+
+    /// Whether this user has no CA at home and may command the host's: a member of the group upki-admin.
+    private static var operatesHost: Bool {
+        let home = getenv("HOME").map { String(cString: $0) } ?? ""
+        return access("\(home)/.upki/ca", F_OK) != 0 && access("\(CoreSockets.folder(in: Locations.systemRunDirectory))/admin.sock", W_OK) == 0
     }
 
     private static func currentDirectory() -> String {
@@ -117,9 +124,13 @@ extension SharedOptions {
     func commandError(_ error: AdminLinkError) -> CommandError {
         switch error.code {
         case .unreachable:
-            CommandError(.unreachable, "cannot reach the CA (\(error.message)): is it running? \(command("up"))")
+            CommandError(.unreachable, "cannot reach the CA (\(error.message)): is it running? \(startCommand)")
         case .notPermitted:
-            CommandError(.unreachable, "cannot reach the CA: \(error.message); run this command as that user or as root")
+            CommandError(
+                .unreachable,
+                "cannot reach the CA: \(error.message); run this command as that user or as root"
+                    + ((try? directories.locations().runDirectory) == Locations.systemRunDirectory
+                        ? ", or join the operators: adduser USER upki-admin" : ""))
         case .noAnswer, .otherVersion:
             CommandError(.unreachable, "\(error.message); see: \(command("status"))")
         case .refused: CommandError(.refused, withRemedy(error.message))
@@ -170,20 +181,33 @@ extension SharedOptions {
 // MARK: The supervisor
 
 extension SharedOptions {
-    /// Calls the body with a connection to the supervisor.
-    /// - Returns: nil when none runs on this run directory, and where the CA is elsewhere.
-    func withSupervisor<Result>(_ body: (borrowing SupervisorClient) throws -> Result) throws -> Result? {
+    /// The first time, so that it starts with the host from then on.
+    var firstStartCommand: String { startCommand.replacing("systemctl start", with: "systemctl enable --now") }
+
+    /// What starts the CA: systemd's target where its units are installed for it.
+    var startCommand: String {
+        let hasUnits = ["/etc", "/lib", "/usr/lib"].contains { access("\($0)/systemd/system/\(SystemdKeeper.target)", F_OK) == 0 }
+        guard hasUnits, (try? directories.locations().runDirectory) == Locations.systemRunDirectory, SystemdBus.isHere else {
+            return command("up")
+        }
+        return "systemctl start \(SystemdKeeper.target)"
+    }
+
+    /// Calls the body with a connection to whoever keeps the services: a supervisor of ours, or else systemd.
+    /// - Returns: nil when neither keeps those of this run directory, and where the CA is elsewhere.
+    func withSupervisor<Result>(_ body: (any ServiceKeeping) throws -> Result) throws -> Result? {
         guard !isRemote else { return nil }
-        let path = SupervisorClient.path(runDirectory: try directories.locations().runDirectory)
-        let client: SupervisorClient
+        let runDirectory = try directories.locations().runDirectory
+        let keeper: any ServiceKeeping
         do throws(SupervisionError) {
-            client = try SupervisorClient(path)
+            keeper = try SupervisorKeeper(runDirectory: runDirectory)
         } catch {
-            if error.code == .unreachable { return nil }
-            throw CommandError(.unreachable, error.message)
+            guard error.code == .unreachable else { throw CommandError(.unreachable, error.message) }
+            guard let systemd = SystemdKeeper.find(runDirectory: runDirectory) else { return nil }
+            keeper = systemd
         }
         do {
-            return try body(client)
+            return try body(keeper)
         } catch let error as SupervisionError {
             switch error.code {
             case .refused: throw CommandError(.refused, error.message)

@@ -38,7 +38,7 @@ struct StatusCommand: ParsableCommand {
             }
         }
         if report.supervisor == nil, report.core == nil {
-            throw report.coreProblem ?? CommandError(.unreachable, "cannot reach the CA: is it running? \(shared.command("up"))")
+            throw report.coreProblem ?? CommandError(.unreachable, "cannot reach the CA: is it running? \(shared.startCommand)")
         }
         shared.output.show(report.json, text: report.text(width: shared.output.width, now: shared.now, command: shared.command))
         guard wait == nil || report.isReady else {
@@ -167,8 +167,9 @@ package struct StatusReport: Sendable {
         if core == nil { warnings.append(coreProblem?.message ?? "ca-core does not answer") }
         if supervisor == nil, !isFromAfar { warnings.append("no supervisor runs here: what is known comes from ca-core alone") }
         for service in supervisor?.services ?? [] where service.state == .failed {
-            let start = [ServicePlan.registrar: "registrar open", ServicePlan.bridge: "ocsp restart"][service.name] ?? "up"
-            warnings.append("\(service.name) \(service.why): \(command(start))")
+            let start = [ServicePlan.registrar: "registrar open", ServicePlan.bridge: "ocsp restart"][service.name]
+            let others = supervisor?.isServiceManager == true ? "systemctl restart \(SystemdKeeper.target)" : command("up")
+            warnings.append("\(service.name) \(service.why): \(start.map(command) ?? others)")
         }
         if let shared = users?.shared { warnings.append(shared) }
         if lacksBridge { warnings.append(ProgramUsers.noBridge) }
@@ -218,6 +219,7 @@ package struct StatusReport: Sendable {
                 "supervisor",
                 supervisor.map { supervisor in
                     .object([
+                        .init("kind", .string(supervisor.isServiceManager ? "systemd" : "ca-ctl")),
                         .init("pid", .integer(supervisor.pid)), .init("state", .string(supervisor.state.rawValue)),
                         .init("since", .string(UnixTime(supervisor.since).rfc3339)),
                         .init("orphans_reaped", .integer(supervisor.orphansReaped)),
@@ -256,7 +258,7 @@ package struct StatusReport: Sendable {
             let user = users.map { [$0.name(of: name) ?? ""] } ?? []
             table.add([name, state, pid.map(String.init) ?? "", HumanTime.relative(UnixTime(since), now: now), restarts] + user + [words])
         }
-        row("supervisor", supervisor.state.rawValue, supervisor.pid, supervisor.since, "", "")
+        row(supervisor.isServiceManager ? "systemd" : "supervisor", supervisor.state.rawValue, supervisor.pid, supervisor.since, "", "")
         for service in supervisor.services {
             let state = service.isReloading ? "reloading" : service.state.rawValue
             row(service.name, state, service.pid, service.since, String(service.restarts), Self.lastWords(service))

@@ -6,7 +6,7 @@ SWIFT ?= swift
 programs := ca-core ca-registrar ca-ocsp-bridge ca-ctl
 release := .build/release
 
-.PHONY: run test crash build install bench clean man fuzz sanitize
+.PHONY: run test crash build install deb bench clean man fuzz sanitize
 
 run: build
 	@exec scripts/run
@@ -38,6 +38,11 @@ install: build man
 	install -m 0644 .build/man/man1/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
 	install -m 0644 .build/man/man8/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
 	install -m 0755 $(addprefix $(release)/,$(programs)) "$(DESTDIR)$(PREFIX)/bin/"
+
+# The Debian package: .build/deb/upki-ca_VERSION_amd64.deb, with the runtime libraries that Debian does not have; see docs/DEPLOY.md.
+deb: build
+	@scripts/setup deb
+	@scripts/deb
 
 # Measures a CA of its own in a temporary directory; see docs/PERFORMANCE.md.
 bench: build

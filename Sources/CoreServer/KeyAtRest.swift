@@ -8,11 +8,12 @@ import Settings
 
 /// What systemd hands to a service as files (systemd.exec(5), "CREDENTIALS").
 enum Credential {
-    /// Where a credential of that name is; nil where none was handed over.
+    /// Where a credential of that name is, or the one that was encrypted on the disk; nil where none was handed over.
+    ///
+    /// systemd gives a service one credential of each name, and so the two ways have two names.
     static func path(_ name: String) -> String? {
         guard let folder = self.folder else { return nil }
-        let path = folder + "/" + name
-        return access(path, F_OK) == 0 ? path : nil
+        return ["\(folder)/\(name)", "\(folder)/upki-ca.\(name).cred"].first { access($0, F_OK) == 0 }
     }
 
     private static var folder: String? { getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) } }

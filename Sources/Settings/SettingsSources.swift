@@ -22,7 +22,7 @@ public struct Locations: Sendable, Equatable {
 
     /// Chooses the directories: flag over variable (`UPKI_DATA_DIR`, `UPKI_RUN_DIR`) over default. Empty variables count as absent.
     ///
-    /// The default data directory is `/var/lib/upki-ca` for root and `~/.upki/ca` for others. The default run directory is `/run/upki-ca`
+    /// The default data directory is `/var/lib/upki-ca` for root, and for the user whose home it is, and `~/.upki/ca` for others. The default run directory is `/run/upki-ca`
     /// beside `/var/lib/upki-ca` and otherwise `run` in the data directory, so that two CAs of one user do not meet.
     ///
     /// - Parameters:
@@ -42,7 +42,7 @@ public struct Locations: Sendable, Equatable {
         let systemDirectory = Self.systemDataDirectory
         if let data = given(dataFlag, "UPKI_DATA_DIR") {
             self.dataDirectory = data
-        } else if isRoot {
+        } else if isRoot || environment["HOME"].map({ Self.normalised($0, relativeTo: "/") }) == systemDirectory {
             self.dataDirectory = systemDirectory
         } else if let home = environment["HOME"], home.hasPrefix("/") {
             self.dataDirectory = Self.normalised(home + "/.upki/ca", relativeTo: currentDirectory)

@@ -10,6 +10,11 @@ struct Admins: ParsableCommand {
         commandName: "admin", abstract: "The list of admins, by the DN of their node's certificate.",
         subcommands: [List.self, Add.self, Remove.self])
 
+    /// The DN: as given, or of the node with that common name where it is none.
+    fileprivate static func dn(_ name: String, _ shared: SharedOptions) throws -> String {
+        name.contains("=") ? name : try shared.ask("node", [("cn", .string(name))]).text("dn")
+    }
+
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists the admins, as they were added.")
         @OptionGroup var shared: SharedOptions
@@ -24,14 +29,15 @@ struct Admins: ParsableCommand {
     }
 
     struct Add: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Makes the node with this DN an admin.")
+        static let configuration = CommandConfiguration(abstract: "Makes a node an admin.")
 
-        @Argument(help: "For example /C=FR/O=Example/CN=ra.example.com, or that in the notation of RFC 4514.")
-        var dn: String
+        @Argument(help: "Its DN, for example /C=FR/O=Example/CN=ra.example.com or that in the notation of RFC 4514; or a node's common name.")
+        var name: String
 
         @OptionGroup var shared: SharedOptions
 
         func run() throws {
+            let dn = try Admins.dn(name, shared)
             let answer = try shared.ask("add_admin", [("dn", .string(dn))])
             shared.output.show(answer, text: "Admin: \(TextWidth.printable(dn)).")
         }
@@ -40,12 +46,13 @@ struct Admins: ParsableCommand {
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Takes an admin's rights.")
 
-        @Argument(help: "The DN.")
-        var dn: String
+        @Argument(help: "The DN, or the common name of a node.")
+        var name: String
 
         @OptionGroup var shared: SharedOptions
 
         func run() throws {
+            let dn = try Admins.dn(name, shared)
             let answer = try shared.ask("remove_admin", [("dn", .string(dn))])
             shared.output.show(answer, text: "No admin any more: \(TextWidth.printable(dn)).")
         }

@@ -12,7 +12,7 @@ package struct CACtl: ParsableCommand {
         abstract: "Runs the CA and gives its operator every command.",
         discussion: """
             Exit codes: 0 done, 1 refused, 2 the command line is wrong, 3 the CA cannot be reached.
-            The data directory is --data-dir, else UPKI_DATA_DIR, else /var/lib/upki-ca for root and ~/.upki/ca for others;
+            The data directory is --data-dir, else UPKI_DATA_DIR, else /var/lib/upki-ca for root and its operators and ~/.upki/ca for others;
             the run directory is --run-dir, else UPKI_RUN_DIR, else /run/upki-ca or `run` in the data directory.
             With --identity FOLDER a listed admin asks a CA on another host, over CURVE.
             """,

@@ -12,8 +12,8 @@ struct Init: ParsableCommand {
         abstract: "Makes the CA in the data directory; done twice it changes nothing.",
         discussion: """
             Without a seed one is made and printed once. Whoever has the seed can make the CA's key again and register RAs.
-            UPKI_CA_SEED, or UPKI_CA_KEY_FILE with UPKI_CA_CERT_FILE, are read where no option says otherwise; and before them the systemd
-            credentials seed, and ca-password for the key to import.
+            UPKI_CA_SEED, or UPKI_CA_KEY_FILE with UPKI_CA_CERT_FILE, are read where no option says otherwise; without them the systemd
+            credentials are: seed, or ca-key, ca-cert and ca-password for a CA to import.
             A CA that was lost is made again with --recover, its seed and its last CRL: docs/RECOVERY.md says how.
             """)
 
@@ -75,7 +75,7 @@ struct Init: ParsableCommand {
         guard !recover || caKey == nil else {
             throw ValidationError("--recover is for a CA made from a seed; an import takes --crl without it")
         }
-        guard crl.isEmpty || recover || caKey != nil else {
+        guard crl.isEmpty || recover || caKey != nil || Credential.path("ca-key") != nil else {
             throw ValidationError("--crl is for --recover, or for an import with --ca-key")
         }
         if let keyType, !Self.keyTypes.contains(keyType) {
@@ -137,8 +137,18 @@ enum StartOrigin {
             throw CommandError(.refused, "UPKI_CA_SEED and UPKI_CA_KEY_FILE are both set: a CA is either imported or made from a seed")
         }
         var origin = CoreRun.Origin(seed: inputs.seed?.text)
-        if origin.seed == nil, inputs.keyFile == nil { origin.seed = try Credential.path("seed").map { try SeedInput.read(file: $0) } }
-        if let key = inputs.keyFile, let certificate = inputs.certificateFile {
+        var files = (key: inputs.keyFile, certificate: inputs.certificateFile)
+        if origin.seed == nil, files.key == nil {
+            origin.seed = try Credential.path("seed").map { try SeedInput.read(file: $0) }
+            files = (Credential.path("ca-key"), Credential.path("ca-cert"))
+            guard origin.seed == nil || files.key == nil else {
+                throw CommandError(.refused, "the credentials seed and ca-key are both there: a CA is either imported or made from a seed")
+            }
+            guard (files.key == nil) == (files.certificate == nil) else {
+                throw CommandError(.refused, "an import needs both of the credentials ca-key and ca-cert")
+            }
+        }
+        if let key = files.key, let certificate = files.certificate {
             origin.authorityKey = try NamedFile.readText(key)
             origin.authorityCertificate = try NamedFile.readText(certificate)
             origin.password = try Credential.path("ca-password").map { try PasswordFile.read($0) }

@@ -78,8 +78,9 @@ final class SystemdHost {
 
     // MARK: Commands
 
+    /// Without its rc file, which bash reads where standard input is a socket.
     private func command(_ shell: String) -> [String] {
-        ["\(Self.root)/scripts/systemd-host", "--inside", pid, "/bin/bash", "-c", shell]
+        ["\(Self.root)/scripts/systemd-host", "--inside", pid, "/bin/bash", "--norc", "-c", shell]
     }
 
     private static let environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -116,6 +117,28 @@ final class SystemdHost {
         do { return try JSON(parsing: Array(output.utf8)) } catch {
             throw TestFailure(description: "\(shell) printed no JSON: \(output)")
         }
+    }
+
+    /// Hosts on one network, with these addresses of 192.0.2.0/24; after a reboot of one it is called again.
+    static func connect(_ hosts: [(host: SystemdHost, address: String)], names: String) throws {
+        guard let first = hosts.first else { return }
+        func outside(_ command: String) throws {
+            let line = ["/usr/bin/nsenter", "--net=/proc/\(first.host.pid)/ns/net", "/bin/bash", "-ec", command]
+            let finished = try first.host.place.run(line, environment: Self.environment)
+            guard finished.code == 0 else { throw TestFailure(description: "\(command): \(finished.errors)") }
+        }
+        // The first host is the switch, too.
+        try outside("ip link show br0 >/dev/null 2>&1 || { ip link add br0 type bridge && ip address add \(first.address)/24 dev br0; }; ip link set br0 up")
+        for (index, (host, address)) in hosts.enumerated().dropFirst() {
+            try outside(
+                """
+                ! ip link show port\(index) >/dev/null 2>&1 || ip link delete port\(index)
+                ip link add port\(index) type veth peer name eth0 netns \(host.pid)
+                ip link set port\(index) master br0 up
+                """)
+            try host.must("ip address add \(address)/24 dev eth0 && ip link set eth0 up")
+        }
+        for (host, _) in hosts { try host.must("grep -q example.com /etc/hosts || cat >>/etc/hosts", input: names) }
     }
 
     // MARK: The CA there

@@ -113,19 +113,25 @@ extension IntegrationTests {
                 #expect(try host.listens(5_001))
 
                 // The RA, as it is.
-                let token = try host.json("ca-ctl registrar open --for 30m --max 1 --json").at("token")?.stringValue ?? ""
+                try host.must("ca-ctl registrar open --for 30m --max 2")
+                let token = try host.json("cat /root/init.json").at("token")?.stringValue ?? ""
                 let python = try Checkout.python("0.1.6").replacing(Checkout.root, with: SystemdHost.root)
-                let given = JSON.object([
-                    .init("port", .integer(5_000)), .init("directory", "/root/ra"), .init("token", .string(token)), .init("cn", "ra.example.com"),
-                ])
-                let registered = try host.must(
-                    "mkdir -p /root/ra && exec \(python) -B \(SystemdHost.root)/Tests/IntegrationTests/peers/ra_start.py", input: given.text)
-                #expect(registered.contains("\"registered\": true"), "\(registered)")
+                for cn in ["ra1.example.com", "ra2.example.com"] {
+                    let given = JSON.object([
+                        .init("port", .integer(5_000)), .init("directory", .string("/root/\(cn)")), .init("token", .string(token)),
+                        .init("cn", .string(cn)), .init("last", .bool(cn == "ra2.example.com")),
+                    ])
+                    let registered = try host.must(
+                        "mkdir -p /root/\(cn) && exec \(python) -B \(SystemdHost.root)/Tests/IntegrationTests/peers/ra_start.py", input: given.text)
+                    #expect(registered.contains("\"registered\": true"), "\(registered)")
+                    // One node for each address, and both are of this host.
+                    if cn == "ra1.example.com" { try host.must("ca-ctl node remove \(cn)") }
+                }
                 // That was all that it was opened for: it closes itself.
                 try waitUntil("the registrar has closed itself") { try !host.listens(5_001) }
                 try waitUntil("its unit is down") { try host.show("ActiveState", of: "ca-registrar.service") == "inactive" }
                 #expect(try host.show("StatusText", of: "ca-registrar.service").hasPrefix("registration is closed: "))
-                #expect(try host.must("ca-ctl node list").contains("ra.example.com"))
+                #expect(try host.must("ca-ctl node list").contains("ra2.example.com"))
 
                 // Issued, revoked, and asked of nginx's own unit with the site of the package.
                 try host.must(
@@ -144,7 +150,7 @@ extension IntegrationTests {
                     """
                 #expect(try host.must(ask).contains("cert.pem: good"))
                 let serial = try host.must("openssl x509 -in /root/www/cert.pem -noout -serial | cut -d = -f 2").trimmingCharacters(in: .newlines)
-                try host.must("ca-ctl cert revoke 0x\(serial) --reason keyCompromise")
+                try host.must("ca-ctl cert revoke --serial 0x\(serial) --reason keyCompromise")
                 try waitUntil("nginx's cache has gone over") { try host.must(ask).contains("cert.pem: revoked") }
                 #expect(try host.must("curl -s http://127.0.0.1/crl | openssl crl -inform DER -noout -text").contains("Number"))
 
@@ -231,21 +237,51 @@ extension IntegrationTests {
                 try host.must(
                     """
                     systemd-creds setup 2>/dev/null
-                    systemd-creds encrypt --with-key=host --name=upki-ca.seed /etc/credstore/upki-ca.seed /etc/credstore.encrypted/upki-ca.seed
+                    systemd-creds encrypt --with-key=host /etc/credstore/upki-ca.seed /etc/credstore.encrypted/upki-ca.seed.cred
                     rm /etc/credstore/upki-ca.seed
                     systemctl restart upki-ca.target && ca-ctl status --wait 20 >/dev/null
                     """)
                 #expect(try host.json("ca-ctl status --json").at("core", "ca", "fingerprint") == fingerprint)
                 try isNowhere(secret)
                 // Without any it does not start, and says why.
-                try host.must("mv /etc/credstore.encrypted/upki-ca.seed /root/seed.cred")
+                try host.must("mv /etc/credstore.encrypted/upki-ca.seed.cred /root/")
                 #expect(try host.run("systemctl restart ca-core.service").code != 0)
                 #expect(try host.must("journalctl -q --no-pager -o cat -u ca-core").contains("the systemd credential 'seed'"))
                 try host.must(
                     """
-                    mv /root/seed.cred /etc/credstore.encrypted/upki-ca.seed
+                    mv /root/upki-ca.seed.cred /etc/credstore.encrypted/
                     systemctl reset-failed 'ca-*' && systemctl restart upki-ca.target && ca-ctl status --wait 20 >/dev/null
                     """)
+            }
+        }
+
+        @Test("a CA is imported by credentials, its key and its password, and keeps the key under another password that is a credential too")
+        func importedKey() throws {
+            try withHost { host in
+                try host.install()
+                try host.must(
+                    """
+                    install -d -m 700 /root/old /etc/credstore && cd /root/old && printf 'of-the-old-ca\n' >password
+                    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ca.key -passout file:password -out ca.crt -days 3650 \
+                        -subj '/O=Old/CN=Old Root CA' -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
+                    printf 'of-the-new-store\n' >/etc/credstore/upki-ca.ca-key-password
+                    install -d -m 700 -o upki-ca -g upki-ca /var/lib/upki-ca
+                    echo 'key_storage: encrypted' | install -m 600 -o upki-ca -g upki-ca /dev/stdin /var/lib/upki-ca/ca.config.yml
+                    systemd-run --pipe --wait --collect -q -p User=upki-ca -p LoadCredential=ca-key:/root/old/ca.key -p LoadCredential=ca-cert:/root/old/ca.crt \
+                        -p LoadCredential=ca-password:/root/old/password -p LoadCredential=ca-key-password:upki-ca.ca-key-password ca-ctl init --json
+                    systemctl enable --now upki-ca.target && ca-ctl status --wait 20 >/dev/null
+                    """)
+                #expect(try host.must("ca-ctl ca show --json").contains("CN=Old Root CA"))
+                #expect(try host.must("cmp /root/old/ca.crt /var/lib/upki-ca/ca.crt && head -1 /var/lib/upki-ca/ca.key").contains("ENCRYPTED"))
+                try host.must("openssl pkey -in /var/lib/upki-ca/ca.key -passin file:/etc/credstore/upki-ca.ca-key-password -noout")
+                for secret in ["of-the-old-ca", "of-the-new-store"] {
+                    #expect(try host.must("journalctl --no-pager -q -o export").contains(secret) == false)
+                    #expect(try host.must("systemctl show 'ca-*'").contains(secret) == false)
+                }
+                // Removed, it does not start, and says why.
+                try host.must("mv /etc/credstore/upki-ca.ca-key-password /root/")
+                #expect(try host.run("systemctl restart ca-core.service").code != 0)
+                #expect(try host.must("journalctl -q --no-pager -o cat -u ca-core").contains("the systemd credential 'ca-key-password'"))
             }
         }
 

@@ -15,11 +15,11 @@ build:
 	@scripts/setup build
 	$(SWIFT) build -c release
 
-# One build for everything; 30 s for each fuzzer; the runner's own closing lines come last.
+# One build for everything; 10 s for each fuzzer; the runner's own closing lines come last.
 test:
 	@scripts/setup test
 	$(SWIFT) build -c release --build-tests
-	@scripts/fuzz 30
+	@scripts/fuzz 10
 	$(SWIFT) test -c release --skip-build
 
 # Kills programs of a CA under load with -9, N times, and counts what is left: make crash N=200 SEED=1; see docs/RELIABILITY.md.

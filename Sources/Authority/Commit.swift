@@ -169,7 +169,8 @@ extension Authority {
         self.publish(batch.state)
         self.isInDoubt.store(false, ordering: .relaxed)
         for followUp in batch.followUps { followUp() }
-        return CommitReport(results: batch.results, events: batch.events, wantsCRL: batch.wantsCRL, records: batch.records, commits: 1, rows: rows)
+        return CommitReport(
+            results: batch.results, events: batch.events, wantsCRL: batch.wantsCRL, records: batch.records, commits: 1, rows: rows)
     }
 
     /// Runs a batch in one transaction.

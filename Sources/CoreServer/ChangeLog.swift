@@ -19,7 +19,8 @@ struct ChangeLog {
     mutating func tell(_ records: [AuditRecord], second: Int64) {
         if second != self.second {
             if self.untold > 0 {
-                self.log.info("\(self.untold) more records are in the audit log alone; see: ca-ctl audit show", metadata: ["event": "changed"])
+                self.log.info(
+                    "\(self.untold) more records are in the audit log alone; see: ca-ctl audit show", metadata: ["event": "changed"])
             }
             (self.second, self.told, self.untold) = (second, 0, 0)
         }

@@ -182,7 +182,9 @@ public final class OpenedAuthority: Sendable {
         ])
         for result in report.results { _ = try result.get() }
         if let fault = self.authority.state.auditFault {
-            log.error("AUDIT FAULT \(fault); see: ca-ctl audit verify, then: ca-ctl audit acknowledge --reason TEXT", metadata: ["event": "audit-fault"])
+            log.error(
+                "AUDIT FAULT \(fault); see: ca-ctl audit verify, then: ca-ctl audit acknowledge --reason TEXT",
+                metadata: ["event": "audit-fault"])
         }
     }
 

@@ -196,7 +196,8 @@ final class Processing: Sendable {
             }
             return Refusal(error)
         }
-        self.log.error("internal error", metadata: ["event": "internal-error", "request": "\(requestID)", "task": "\(task)", "cause": "\(error)"])
+        self.log.error(
+            "internal error", metadata: ["event": "internal-error", "request": "\(requestID)", "task": "\(task)", "cause": "\(error)"])
         return Refusal(.internalError, "Internal error \(requestID)")
     }
 

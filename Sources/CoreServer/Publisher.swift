@@ -154,7 +154,8 @@ final class Publisher: ListPublisher {
         self.log.info(
             "published CRL \(planned.number)",
             metadata: [
-                "event": "crl-published", "number": "\(planned.number)", "entries": "\(written.entries)", "next_update": "\(planned.nextUpdate.rfc3339)",
+                "event": "crl-published", "number": "\(planned.number)", "entries": "\(written.entries)",
+                "next_update": "\(planned.nextUpdate.rfc3339)",
             ])
     }
 

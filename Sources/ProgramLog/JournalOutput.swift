@@ -53,13 +53,14 @@ package enum JournalOutput {
 
     /// A field's name has capitals, digits and underscores.
     private static func name(_ key: String) -> String {
-        String(decoding: key.utf8.prefix(58).map { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - 32
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): byte
-            default: UInt8(ascii: "_")
-            }
-        }, as: UTF8.self)
+        String(
+            decoding: key.utf8.prefix(58).map { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - 32
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): byte
+                default: UInt8(ascii: "_")
+                }
+            }, as: UTF8.self)
     }
 
     /// syslog(3).

@@ -51,7 +51,8 @@ public struct Locations: Sendable, Equatable {
                 .invalid, source: "UPKI_DATA_DIR", "no data directory is given and HOME is not set; give --data-dir or UPKI_DATA_DIR")
         }
         self.runDirectory =
-            given(runFlag, "UPKI_RUN_DIR") ?? (self.dataDirectory == systemDirectory ? Self.systemRunDirectory : self.dataDirectory + "/run")
+            given(runFlag, "UPKI_RUN_DIR")
+            ?? (self.dataDirectory == systemDirectory ? Self.systemRunDirectory : self.dataDirectory + "/run")
     }
 
     /// An absolute path without empty and `.` components; `..` stays, since it may follow a symbolic link.

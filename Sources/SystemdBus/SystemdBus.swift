@@ -174,7 +174,8 @@ public final class SystemdBus {
         return String(cString: value)
     }
 
-    private func number<N>(_ property: String, _ type: String, _ path: String, _ interface: String, _ zero: N) throws(SystemdBusError) -> N {
+    private func number<N>(_ property: String, _ type: String, _ path: String, _ interface: String, _ zero: N) throws(SystemdBusError) -> N
+    {
         var error = sd_bus_error()
         var value = zero
         defer { sd_bus_error_free(&error) }
@@ -186,7 +187,8 @@ public final class SystemdBus {
     }
 
     /// - Returns: the reply, to be given back with `sd_bus_message_unref`.
-    private func call(_ path: String, _ interface: String, _ method: String, _ arguments: [String]) throws(SystemdBusError) -> OpaquePointer {
+    private func call(_ path: String, _ interface: String, _ method: String, _ arguments: [String]) throws(SystemdBusError) -> OpaquePointer
+    {
         var message: OpaquePointer?
         var code = sd_bus_message_new_method_call(bus, &message, Self.destination, path, interface, method)
         defer { sd_bus_message_unref(message) }

@@ -31,7 +31,8 @@ struct Admins: ParsableCommand {
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Makes a node an admin.")
 
-        @Argument(help: "Its DN, for example /C=FR/O=Example/CN=ra.example.com or that in the notation of RFC 4514; or a node's common name.")
+        @Argument(
+            help: "Its DN, for example /C=FR/O=Example/CN=ra.example.com or that in the notation of RFC 4514; or a node's common name.")
         var name: String
 
         @OptionGroup var shared: SharedOptions

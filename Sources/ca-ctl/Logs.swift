@@ -50,7 +50,9 @@ struct Logs: ParsableCommand {
         }
         if let lines, !(0...1_000_000).contains(lines) { throw ValidationError("--lines is a number from 0 to 1000000") }
         if lines != nil, since != nil { throw ValidationError("--lines and --since are two ways to say where to begin: give one") }
-        if let since, Self.time(since, now: .present) == nil { throw ValidationError("--since is a time (RFC 3339), or a span such as 90m or 2d") }
+        if let since, Self.time(since, now: .present) == nil {
+            throw ValidationError("--since is a time (RFC 3339), or a span such as 90m or 2d")
+        }
         if let serial, Self.hexadecimal(serial) == nil { throw ValidationError("--serial is a serial number in hexadecimal or decimal") }
     }
 
@@ -137,7 +139,8 @@ package struct LogLine: Sendable, Equatable {
 
     package var text: String {
         let known = fields.filter { $0.name != "event" }.map { "\($0.name)=\(Self.quoted($0.value))" }.joined(separator: " ")
-        return TextWidth.printable("\(time) \(service.padded(to: 9)) \(level.padded(to: 5)) \(message)" + (known.isEmpty ? "" : "  \(known)"))
+        return TextWidth.printable(
+            "\(time) \(service.padded(to: 9)) \(level.padded(to: 5)) \(message)" + (known.isEmpty ? "" : "  \(known)"))
     }
 
     private static func quoted(_ value: String) -> String {

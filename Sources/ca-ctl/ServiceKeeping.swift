@@ -97,7 +97,9 @@ package final class SystemdKeeper: ServiceKeeping {
         switch error.code {
         case .notPermitted:
             SupervisionError(
-                .refused, "systemd does not let this user do that (\(error.message)): run it as root, or join the operators with: adduser USER upki-admin")
+                .refused,
+                "systemd does not let this user do that (\(error.message)): run it as root, or join the operators with: adduser USER upki-admin"
+            )
         case .unreachable: SupervisionError(.unreachable, error.message)
         case .timedOut: SupervisionError(.timedOut, error.message)
         case .noSuchUnit, .failed: SupervisionError(.refused, error.message)

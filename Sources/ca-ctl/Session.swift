@@ -32,7 +32,8 @@ struct DirectoryOptions: ParsableArguments {
     /// Whether this user has no CA at home and may command the host's: a member of the group upki-admin.
     private static var operatesHost: Bool {
         let home = getenv("HOME").map { String(cString: $0) } ?? ""
-        return access("\(home)/.upki/ca", F_OK) != 0 && access("\(CoreSockets.folder(in: Locations.systemRunDirectory))/admin.sock", W_OK) == 0
+        return access("\(home)/.upki/ca", F_OK) != 0
+            && access("\(CoreSockets.folder(in: Locations.systemRunDirectory))/admin.sock", W_OK) == 0
     }
 
     private static func currentDirectory() -> String {
@@ -58,7 +59,8 @@ struct SharedOptions: ParsableArguments {
     var json = false
 
     @Option(
-        help: ArgumentHelp("Ask a CA elsewhere, as the node in this folder (ca-ctl enroll); it must be a listed admin.", valueName: "folder"),
+        help: ArgumentHelp(
+            "Ask a CA elsewhere, as the node in this folder (ca-ctl enroll); it must be a listed admin.", valueName: "folder"),
         completion: .directory)
     var identity: String?
 

@@ -77,7 +77,9 @@ struct TunnelCommand: ParsableCommand {
                 throw CommandError(.refused, error.message)
             }
         }
-        ProgramLog.bootstrap(program: "ca-ctl tunnel", format: ProgramLog.Format(rawValue: logFormat) ?? .auto, level: Logger.Level(rawValue: logLevel) ?? .info)
+        ProgramLog.bootstrap(
+            program: "ca-ctl tunnel", format: ProgramLog.Format(rawValue: logFormat) ?? .auto,
+            level: Logger.Level(rawValue: logLevel) ?? .info)
         let log = Logger(label: "tunnel")
         let code = runTunnel(options) { level, line in log.log(level: Logger.Level(rawValue: level.rawValue) ?? .info, "\(line)") }
         guard code == 0 else { throw CommandError(.refused, "") }

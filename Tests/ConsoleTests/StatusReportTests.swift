@@ -68,7 +68,7 @@ struct StatusReportTests {
         let report = Self.report([Self.service("core", .running)])
         #expect(
             report.json(now: Self.now, command: { "ca-ctl \($0)" }).text
-                == #"{"ready":true,"supervisor":{"pid":7,"state":"ready","since":"2026-11-23T14:47:05Z","orphans_reaped":0},"#
+                == #"{"ready":true,"supervisor":{"kind":"ca-ctl","pid":7,"state":"ready","since":"2026-11-23T14:47:05Z","orphans_reaped":0},"#
                 + #""services":[{"name":"core","state":"running","pid":42,"since":"2026-11-23T15:46:05Z","restarts":1,"reloading":false,"#
                 + #""status":"serving","why":"","ignored_notifications":0}],"#
                 + #""core":{"ca":{"subject":"/O=Example/CN=Root","fingerprint":"AA:BB","not_after":"2036-11-20T15:47:05Z"},"#

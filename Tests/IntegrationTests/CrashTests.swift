@@ -13,7 +13,7 @@ extension IntegrationTests {
         @Test("after each of many kills nothing acknowledged is lost or doubled, and the whole is up again in under 2 s")
         func rounds() throws {
             let seed = Self.setting("UPKI_CRASH_SEED") ?? Int.random(in: 0..<1_000_000)
-            let count = Self.setting("UPKI_CRASH_ROUNDS") ?? 25
+            let count = Self.setting("UPKI_CRASH_ROUNDS") ?? 10
             print("crash rounds: \(count), seed \(seed) (again: make crash N=\(count) SEED=\(seed))")
             try withCA { ca in
                 let run = try CrashRun(ca, seed: seed)

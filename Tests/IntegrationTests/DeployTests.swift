@@ -20,7 +20,8 @@ private struct Block {
 
 extension IntegrationTests {
     @Suite(
-        "docs/DEPLOY.md", .enabled(if: SystemdHost.obstacle == nil, "skipped: \(SystemdHost.obstacle ?? ""); the document was not tried on this machine"))
+        "docs/DEPLOY.md",
+        .enabled(if: SystemdHost.obstacle == nil, "skipped: \(SystemdHost.obstacle ?? ""); the document was not tried on this machine"))
     struct DeployTests {
         private static let names = """
             192.0.2.10 ca.example.com pki.example.com
@@ -31,10 +32,13 @@ extension IntegrationTests {
 
         /// What a block's output has to hold, by a command of it.
         private static let expected: [(command: String, output: String)] = [
-            ("apt-get install -y ./upki-ca_0.1.0", "there is no CA yet, and nothing was started"), ("ca-ctl init --company", "THE SEED, shown this once"),
+            ("apt-get install -y ./upki-ca_0.1.0", "there is no CA yet, and nothing was started"),
+            ("ca-ctl init --company", "THE SEED, shown this once"),
             ("enable --now upki-ca.target", "serving 5000, "), ("openssl crl", "issuer=O = Example, CN = Example Root CA"),
-            ("systemctl show -P StatusText upki-tunnel", "ra.example.com"), ("/acme/directory", "newOrder"), ("ca-ctl node list", "ra.example.com"),
-            ("openssl ocsp", "www.pem: good"), ("openssl verify", "www.pem: OK"), ("ca-ctl --identity ~/.upki/node cert list", "www.example.com "),
+            ("systemctl show -P StatusText upki-tunnel", "ra.example.com"), ("/acme/directory", "newOrder"),
+            ("ca-ctl node list", "ra.example.com"),
+            ("openssl ocsp", "www.pem: good"), ("openssl verify", "www.pem: OK"),
+            ("ca-ctl --identity ~/.upki/node cert list", "www.example.com "),
             ("ca-ctl audit verify", "laptop.example.com"), ("apt-get install -y ./upki-ca_0.1.1", "serving 5000, "),
             ("systemd-creds encrypt", "serving 5000, "), ("apt-get purge", "/var/lib/upki-ca, its key included, is left as it is"),
         ]
@@ -54,7 +58,8 @@ extension IntegrationTests {
             var met: Set<String> = []
             for block in try Block.all() where hosts[block.host] != nil {
                 guard let host = hosts[block.host] else { continue }
-                let output = try host.must("cd /root && export DEBIAN_FRONTEND=noninteractive && set -e\n\(block.commands)", input: string, within: .seconds(180))
+                let output = try host.must(
+                    "cd /root && export DEBIAN_FRONTEND=noninteractive && set -e\n\(block.commands)", input: string, within: .seconds(180))
                 for line in output.split(whereSeparator: \.isWhitespace) where line.hasPrefix("upkienroll1.") { string = "\(line)\n" }
                 for (command, text) in Self.expected where block.commands.contains(command) {
                     met.insert(command)
@@ -76,12 +81,15 @@ extension IntegrationTests {
             try SystemdHost.connect(network, names: Self.names)
             try ca.must("useradd -m alice")
             // No host of these has a way to a package registry: what there is to fetch was fetched before.
-            try ra.must("mkdir -p /root/.config/pip && cat >/root/.config/pip/pip.conf", input: "[global]\nno-index = true\nfind-links = \(SystemdHost.root)/.build/peers/wheels\n")
+            try ra.must(
+                "mkdir -p /root/.config/pip && cat >/root/.config/pip/pip.conf",
+                input: "[global]\nno-index = true\nfind-links = \(SystemdHost.root)/.build/peers/wheels\n")
             try follow(["ca": ca, "ra": ra, "laptop": laptop])
 
             func reaches(_ host: SystemdHost, _ port: Int, from address: String = "") throws -> Bool {
                 let bind = address.isEmpty ? "" : ", source_address=(\"\(address)\", 0)"
-                return try host.run("python3 -c 'import socket; socket.create_connection((\"192.0.2.10\", \(port)), timeout=2\(bind))'").code == 0
+                return try host.run("python3 -c 'import socket; socket.create_connection((\"192.0.2.10\", \(port)), timeout=2\(bind))'")
+                    .code == 0
             }
             // To whom which port is open.
             try laptop.must("ip address add 192.0.2.40/24 dev eth0")
@@ -103,9 +111,15 @@ extension IntegrationTests {
             let serial = try laptop.must("openssl x509 -in /root/www.pem -noout -serial")
             for host in [ca, ra] { try host.reboot() }
             try SystemdHost.connect(network, names: Self.names)
-            let ask = "curl -sS --cacert ca.pem -H 'Content-Type: application/json' -d @request.json https://ra.example.com:8443/api/v1/certify"
-            try waitUntil("the RA issues again", within: .seconds(40)) { try laptop.run("cd /root && \(ask)").output.contains("BEGIN CERTIFICATE") }
-            #expect(try laptop.must("cd /root && openssl ocsp -issuer ca.pem -CAfile ca.pem -cert www.pem -url http://pki.example.com/ocsp 2>&1").contains("www.pem: good"), "\(serial)")
+            let ask =
+                "curl -sS --cacert ca.pem -H 'Content-Type: application/json' -d @request.json https://ra.example.com:8443/api/v1/certify"
+            try waitUntil("the RA issues again", within: .seconds(40)) {
+                try laptop.run("cd /root && \(ask)").output.contains("BEGIN CERTIFICATE")
+            }
+            #expect(
+                try laptop.must(
+                    "cd /root && openssl ocsp -issuer ca.pem -CAfile ca.pem -cert www.pem -url http://pki.example.com/ocsp 2>&1"
+                ).contains("www.pem: good"), "\(serial)")
             #expect(try !ca.listens(5_001) && !reaches(laptop, 5_000, from: "192.0.2.40"))
             #expect(try ca.must("systemctl --failed --no-legend").isEmpty && ra.must("systemctl --failed --no-legend").isEmpty)
         }
@@ -116,6 +130,73 @@ extension IntegrationTests {
             defer { host.end() }
             try follow(["seed": host])
             #expect(try host.must("ls -A /var/lib/upki-ca").contains("ca.crt") && host.run("ls /var/lib/upki-ca/ca.key").code != 0)
+        }
+
+        // MARK: Containers
+
+        /// What follows an instruction of the Dockerfile's last stage.
+        private static func instruction(_ name: String) throws -> String {
+            let text = try String(contentsOfFile: "\(Checkout.root)/deploy/docker/Dockerfile", encoding: .utf8)
+            let stage = try #require(text.components(separatedBy: "\nFROM ").last)
+            let line = stage.split(separator: "\n").last { $0.hasPrefix("\(name) ") }
+            return String(try #require(line).dropFirst(name.count + 1))
+        }
+
+        /// The exec form: a JSON list.
+        private static func command(_ text: String) throws -> String {
+            let list = try #require(text.firstIndex(of: "["))
+            let words = try JSON(parsing: Array(text[list...].utf8)).arrayValue ?? []
+            return words.compactMap(\.stringValue).joined(separator: " ")
+        }
+
+        @Test(
+            "what the container's image has: an empty volume never becomes a CA; with one it runs without root or rights, and its health is told"
+        )
+        func container() throws {
+            let host = try host()
+            defer { host.end() }
+            let user = try Self.instruction("USER")
+            let volume = try Self.instruction("VOLUME")
+            #expect(user == "10001:10001" && volume == "/var/lib/upki-ca")
+            let (start, health) = (try Self.command(Self.instruction("ENTRYPOINT")), try Self.command(Self.instruction("HEALTHCHECK")))
+            try host.must(
+                """
+                dpkg-deb -x /root/upki-ca_0.1.0_amd64.deb /root/image
+                cp -a /root/image/usr/lib/upki-ca /usr/lib/ && cp -a /root/image/usr/bin/ca-ctl /usr/bin/
+                groupadd --gid 10001 upki-ca && useradd --uid 10001 --gid 10001 --home-dir \(volume) upki-ca
+                install -d -o upki-ca -g upki-ca -m 0700 \(volume) /run/upki-ca
+                """)
+            let environment = try Self.instruction("ENV").split(separator: " ").map { "--setenv=\($0)" }.joined(separator: " ")
+            let run = """
+                systemd-run --quiet --collect --uid=10001 --gid=10001 \(environment) -p NoNewPrivileges=yes -p CapabilityBoundingSet= \
+                    -p ProtectSystem=strict -p ReadWritePaths='\(volume) /run/upki-ca' -p PrivateTmp=yes -p KillSignal=SIGTERM -p KillMode=mixed
+                """.replacing("\\\n", with: "")
+            let refused = try host.run("\(run) --pipe --wait \(start)")
+            #expect(refused.code == 1 && refused.errors.contains("--no-init forbids to make one"), "\(refused.errors)")
+            #expect(try host.must("find \(volume) -mindepth 1 -name 'ca.*'").isEmpty)
+
+            try host.must("\(run) --pipe --wait ca-ctl init --json >/root/init.json")
+            #expect(try host.run("\(run) --pipe --wait \(health)").code != 0)
+            try host.must("\(run) --unit=container -p Type=exec \(start)")
+            try waitUntil("the container is healthy", within: .seconds(30)) { try host.run("\(run) --pipe --wait \(health)").code == 0 }
+            #expect(try host.must("ps -o user= -p $(systemctl show -P MainPID container)").contains("upki-ca"))
+            #expect(try host.listens(5_000))
+            try host.must("systemctl stop container")
+            #expect(try host.run("\(run) --pipe --wait \(health)").code != 0)
+            #expect(try !host.listens(5_000))
+
+            // The compose file: whoever reads YAML reads it, and the RA has the tunnel's network.
+            let python = try Checkout.python("0.1.6")
+            let read = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
+            let shown = try host.place.must([python, "-c", read, "\(Checkout.root)/deploy/docker/compose.yml"])
+            let compose = try JSON(parsing: Array(shown.utf8))
+            #expect(compose.at("services", "ra", "network_mode") == "service:tunnel")
+            #expect(compose.at("services", "ca", "volumes") == ["ca:/var/lib/upki-ca"] && compose.at("volumes", "ca") == .null)
+            for service in ["ca", "tunnel", "ra"] {
+                #expect(
+                    compose.at("services", service, "read_only") == true && compose.at("services", service, "cap_drop") == ["ALL"],
+                    "\(service)")
+            }
         }
     }
 }

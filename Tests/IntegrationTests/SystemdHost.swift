@@ -128,7 +128,9 @@ final class SystemdHost {
             guard finished.code == 0 else { throw TestFailure(description: "\(command): \(finished.errors)") }
         }
         // The first host is the switch, too.
-        try outside("ip link show br0 >/dev/null 2>&1 || { ip link add br0 type bridge && ip address add \(first.address)/24 dev br0; }; ip link set br0 up")
+        try outside(
+            "ip link show br0 >/dev/null 2>&1 || { ip link add br0 type bridge && ip address add \(first.address)/24 dev br0; }; ip link set br0 up"
+        )
         for (index, (host, address)) in hosts.enumerated().dropFirst() {
             try outside(
                 """
@@ -166,9 +168,11 @@ final class SystemdHost {
     func load(clients: Int = 6, pause: Double = 0.015, requests: JSON) throws -> ProgramRun {
         let python = try Checkout.python("0.1.6")
         let given = JSON.object([
-            .init("port", .integer(5_000)), .init("clients", .integer(clients)), .init("pause", .number("\(pause)")), .init("requests", requests),
+            .init("port", .integer(5_000)), .init("clients", .integer(clients)), .init("pause", .number("\(pause)")),
+            .init("requests", requests),
         ])
-        let run = try start("exec \(python.replacing(Checkout.root, with: Self.root)) -B \(Self.root)/Tests/IntegrationTests/peers/steady.py")
+        let run = try start(
+            "exec \(python.replacing(Checkout.root, with: Self.root)) -B \(Self.root)/Tests/IntegrationTests/peers/steady.py")
         try run.write(given.text + "\n")
         try run.waitFor("going")
         return run

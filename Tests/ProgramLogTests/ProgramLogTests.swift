@@ -244,4 +244,28 @@ struct ProgramLogTests {
         #expect(!ProgramLog.bootstrap(program: "test", format: .plain, level: .trace))
         #expect(Logger(label: "x").logLevel == .critical)
     }
+
+    @Test("for the journal each word of metadata is a field, a kind of message has its id, and a value may hold anything")
+    func journal() throws {
+        let fields = JournalOutput.fields(
+            "ca-core", .notice, "revoke /CN=a\nPRIORITY=0", [("event", "revoked"), ("task", "revoke"), ("dn", "/CN=a\nMESSAGE_ID=0")]
+        ).map { String(decoding: $0, as: UTF8.self) }
+        // systemd.journal-fields(7); priorities are syslog's.
+        #expect(
+            fields.contains("MESSAGE=revoke /CN=a\nPRIORITY=0") && fields.contains("PRIORITY=5")
+                && fields.contains("SYSLOG_IDENTIFIER=ca-core"))
+        #expect(fields.contains("UPKI_TASK=revoke") && fields.contains("UPKI_DN=/CN=a\nMESSAGE_ID=0"))
+        #expect(fields.filter { $0.hasPrefix("MESSAGE_ID=") } == ["MESSAGE_ID=\(JournalEvent.revoked.messageID)"])
+        #expect(fields.filter { $0.hasPrefix("PRIORITY=") } == ["PRIORITY=5"])
+    }
+
+    @Test("the catalog explains each kind of message, and nothing else")
+    func catalog() throws {
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+            "../../deploy/systemd/upki-ca.catalog")
+        let catalog = try String(contentsOf: path, encoding: .utf8)
+        let ids = catalog.split(separator: "\n").filter { $0.hasPrefix("-- ") }.map { String($0.dropFirst(3)) }
+        #expect(Set(ids) == Set(JournalEvent.allCases.map(\.messageID)) && ids.count == JournalEvent.allCases.count)
+        #expect(ids.allSatisfy { $0.count == 32 && $0.allSatisfy(\.isHexDigit) })
+    }
 }

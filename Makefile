@@ -29,13 +29,15 @@ crash:
 	$(SWIFT) build -c release --build-tests
 	UPKI_CRASH_ROUNDS=$(N) $(if $(SEED),UPKI_CRASH_SEED=$(SEED)) $(SWIFT) test -c release --skip-build --filter 'CrashTests/rounds'
 
-# Manual pages, from what the programs say of their own commands: .build/man/man1 and man8.
+# Manual pages, from what the programs say of their own commands: .build/man/man1, man7 and man8.
 man: build
 	@scripts/manual $(release)
 
 install: build man
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1" "$(DESTDIR)$(PREFIX)/share/man/man8"
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1" \
+		"$(DESTDIR)$(PREFIX)/share/man/man7" "$(DESTDIR)$(PREFIX)/share/man/man8"
 	install -m 0644 .build/man/man1/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"
+	install -m 0644 .build/man/man7/*.7 "$(DESTDIR)$(PREFIX)/share/man/man7/"
 	install -m 0644 .build/man/man8/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
 	install -m 0755 $(addprefix $(release)/,$(programs)) "$(DESTDIR)$(PREFIX)/bin/"
 

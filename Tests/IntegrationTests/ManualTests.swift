@@ -36,6 +36,24 @@ extension IntegrationTests {
             }
         }
 
+        @Test("they have nothing to say against the overview either, which names what the package has")
+        func overview() throws {
+            let place = try Workplace()
+            defer { place.end() }
+            let page = "\(Checkout.root)/deploy/man/upki-ca.7"
+            let lint = try place.run(["/usr/bin/mandoc", "-Tlint", "-W", "style", page])
+            let words = (lint.output + lint.errors).split(separator: "\n").filter {
+                // mandoc looks for the pages of the machine.
+                !$0.contains("referenced manual not found") && !$0.contains("mandoc.db")
+            }
+            #expect(words.isEmpty, "\(words.joined(separator: "\n"))")
+            let text = try String(contentsOfFile: page, encoding: .utf8)
+            for unit in try FileManager.default.contentsOfDirectory(atPath: "\(Checkout.root)/deploy/systemd")
+            where [".service", ".socket", ".path", ".target"].contains(where: unit.hasSuffix) {
+                #expect(text.contains(unit), "\(unit)")
+            }
+        }
+
         /// As many as ca-ctl had when this was written.
         private static let leastCommands = 45
 

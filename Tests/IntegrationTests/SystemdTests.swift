@@ -56,7 +56,7 @@ extension IntegrationTests {
                 #expect(
                     libraries.split(separator: "\n").allSatisfy { !$0.contains("swift") || $0.contains("/usr/lib/upki-ca/lib/") },
                     "\(libraries)")
-                #expect(try host.must("man -P cat ca-ctl").contains("ca-ctl"))
+                #expect(try host.must("man -P cat ca-ctl").contains("ca-ctl") && host.must("man -P cat upki-ca").contains("upki-ca.target"))
                 #expect(
                     try host.must("bash -ic 'source /usr/share/bash-completion/completions/ca-ctl; complete -p ca-ctl'").contains("ca-ctl"))
 
@@ -209,6 +209,13 @@ extension IntegrationTests {
                 #expect(try host.run(as: "alice", "ca-ctl registrar open --for 10m").code == 0)
                 #expect(try host.listens(5_001))
                 #expect(try host.run(as: "alice", "systemctl restart ca-front.service").code == 0)
+                // Configuration that cannot be read is refused, with its line, and nothing changes.
+                try host.must("cp -p /var/lib/upki-ca/ca.config.yml /root/ && echo 'colour: blue' >>/var/lib/upki-ca/ca.config.yml")
+                #expect(try host.run(as: "alice", "systemctl reload ca-core.service").code != 0)
+                #expect(try host.must("journalctl -q --no-pager -o cat -u ca-core").contains("ca.config.yml:"))
+                #expect(try host.show("ActiveState", of: "ca-core.service") == "active")
+                try host.must("cp -p /root/ca.config.yml /var/lib/upki-ca/")
+                #expect(try host.run(as: "alice", "systemctl reload ca-core.service").code == 0)
                 for forbidden in [
                     "systemctl restart nginx.service", "systemctl mask ca-core.service", "systemctl disable upki-ca.target",
                     "systemctl stop ca-core-admin.socket", "systemctl set-property ca-core.service MemoryMax=1",
@@ -222,6 +229,10 @@ extension IntegrationTests {
                 let refused = try host.run(as: "other", "ca-ctl registrar status --data-dir /var/lib/upki-ca")
                 #expect(refused.code == 3 && refused.errors.contains("adduser USER upki-admin"), "\(refused.errors)")
                 #expect(try host.run(as: "other", "systemctl restart ca-core.service").code != 0)
+                // Without the rule systemd lets operators do nothing, and that is told.
+                try host.must("mv /usr/share/polkit-1/rules.d/50-upki-ca.rules /root/ && systemctl restart polkit")
+                let denied = try host.run(as: "alice", "ca-ctl ocsp restart")
+                #expect(denied.code == 1 && denied.errors.contains("systemd does not let this user do that"), "\(denied.errors)")
                 // The users of the other programs are no operators, even in the group.
                 try host.must("usermod -aG upki-admin upki-front")
                 let front = try host.run(as: "upki-front", "ca-ctl status --run-dir /run/upki-ca --data-dir /var/lib/upki-ca")
@@ -292,7 +303,7 @@ extension IntegrationTests {
                         -p LoadCredential=ca-password:/root/old/password -p LoadCredential=ca-key-password:upki-ca.ca-key-password ca-ctl init --json
                     systemctl enable --now upki-ca.target && ca-ctl status --wait 20 >/dev/null
                     """)
-                #expect(try host.must("ca-ctl ca show --json").contains("CN=Old Root CA"))
+                #expect(try host.must("ca-ctl status").contains("/O=Old/CN=Old Root CA"))
                 #expect(
                     try host.must("cmp /root/old/ca.crt /var/lib/upki-ca/ca.crt && head -1 /var/lib/upki-ca/ca.key").contains("ENCRYPTED"))
                 try host.must("openssl pkey -in /var/lib/upki-ca/ca.key -passin file:/etc/credstore/upki-ca.ca-key-password -noout")
@@ -418,12 +429,14 @@ extension IntegrationTests {
                 try host.startCA()
                 let load = try host.load(requests: try requests(host))
                 for unit in ["ca-core", "ca-front", "ca-core", "ca-ocsp-bridge", "ca-front", "ca-core"] {
-                    try host.must("systemctl restart \(unit).service")
+                    try host.must("systemctl restart \(unit).service && ca-ctl status --wait 20 >/dev/null")
                 }
+                // And all at once.
+                try host.must("systemctl restart upki-ca.target && ca-ctl status --wait 20 >/dev/null")
                 let facts = try host.finish(load)
                 #expect(
                     facts["lost"] == [] && facts["refusals"] == [:], "\(facts.at("lost")?.text ?? "") \(facts.at("refusals")?.text ?? "")")
-                #expect((facts["answers"]?.integerValue ?? 0) > 100)
+                #expect((facts["answers"]?.integerValue ?? 0) > 100, "\(facts.at("by_task")?.text ?? ""), the slowest \(facts.at("slowest")?.text ?? "")")
                 let known = Set(
                     try host.must("ca-ctl cert list --json --limit 10000").split(separator: "\"").map(String.init).filter { $0.count > 30 })
                 let serials = (facts["serials"]?.arrayValue ?? []).compactMap(\.stringValue)

@@ -311,8 +311,15 @@ extension IntegrationTests {
                     #expect(try host.must("journalctl --no-pager -q -o export").contains(secret) == false)
                     #expect(try host.must("systemctl show 'ca-*'").contains(secret) == false)
                 }
+                // The same password, encrypted on the disk.
+                try host.must(
+                    """
+                    mkdir -p -m 700 /etc/credstore.encrypted && mv /etc/credstore/upki-ca.ca-key-password /root/password
+                    systemd-creds encrypt /root/password /etc/credstore.encrypted/upki-ca.ca-key-password.cred
+                    systemctl restart upki-ca.target && ca-ctl status --wait 20 >/dev/null
+                    """)
                 // Removed, it does not start, and says why.
-                try host.must("mv /etc/credstore/upki-ca.ca-key-password /root/")
+                try host.must("mv /etc/credstore.encrypted/upki-ca.ca-key-password.cred /root/")
                 #expect(try host.run("systemctl restart ca-core.service").code != 0)
                 #expect(try host.must("journalctl -q --no-pager -o cat -u ca-core").contains("the systemd credential 'ca-key-password'"))
             }
@@ -347,7 +354,7 @@ extension IntegrationTests {
                         "stream",
                         .array(
                             sockets.map { .string("/run/upki-ca/core/\($0).sock") } + [
-                                "/run/upki-ca/ocsp/http.sock", "/run/upki-ca/ocsp/metrics.sock", "/run/systemd/private",
+                                "/run/upki-ca/ocsp/http.sock", "/run/upki-ca/ocsp/metrics.sock", "/run/systemd/private", "/run/dbus/system_bus_socket",
                             ])),
                 ])
                 func inside(_ service: String) throws -> [String: String] {

@@ -25,10 +25,12 @@ enum ListeningPort {
     }
 
     private static func parts(_ endpoint: String) -> (host: String, port: UInt16)? {
-        guard endpoint.hasPrefix("tcp://"), let colon = endpoint.lastIndex(of: ":") else { return nil }
-        var host = endpoint[endpoint.index(endpoint.startIndex, offsetBy: 6)..<colon]
+        guard endpoint.hasPrefix("tcp://") else { return nil }
+        let place = endpoint.dropFirst("tcp://".count)
+        guard let colon = place.lastIndex(of: ":") else { return nil }
+        var host = place[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        let text = endpoint[endpoint.index(after: colon)...]
+        let text = place[colon...].dropFirst()
         guard !host.isEmpty, let port = text == "*" ? 0 : UInt16(text) else { return nil }
         return (String(host), port)
     }

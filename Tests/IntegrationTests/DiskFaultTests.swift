@@ -23,7 +23,7 @@ extension IntegrationTests {
                     #expect(line == "Storage error: the disk reports an error; look for its cause in the kernel's log")
                 }
                 // One that does not fit is refused for the disk as well: its refusal could not be recorded.
-                #expect(try core.refusal(["admin", "add", "no name"]).contains("Storage error: "))
+                #expect(try core.refusal(["admin", "add", "no=name"]).contains("Storage error: "))
                 #expect(try core.serials() == [before])
                 #expect(try core.facts(["status"]).at("core", "ca", "subject") != nil)
                 #expect(self.count("the disk reports an error", in: core.log) <= 3, "the log is no victim:\n\(core.log)")

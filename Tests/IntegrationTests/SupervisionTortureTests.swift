@@ -285,7 +285,7 @@ extension IntegrationTests {
         func interrupted() throws {
             let bench = try Bench()
             defer { bench.place.end() }
-            try self.endAtAnyMoment(bench, rounds: 20, seed: 3) { up in
+            try self.endAtAnyMoment(bench, rounds: 12, seed: 3) { up in
                 // A terminal sends it to the whole foreground group.
                 kill(-up.pid, SIGINT)
                 let code = try up.finish(within: .seconds(10)).code
@@ -298,7 +298,7 @@ extension IntegrationTests {
         func killed() throws {
             let bench = try Bench()
             defer { bench.place.end() }
-            try self.endAtAnyMoment(bench, rounds: 20, seed: 9) { up in
+            try self.endAtAnyMoment(bench, rounds: 12, seed: 9) { up in
                 up.signal(SIGKILL)
                 let code = try up.finish(within: .seconds(10)).code
                 #expect(code == -SIGKILL)
@@ -311,7 +311,7 @@ extension IntegrationTests {
         func killedWithSeparateUsers() throws {
             let bench = try Bench(wrapper: TestUsers().wrapper)
             defer { bench.place.end() }
-            try self.endAtAnyMoment(bench, rounds: 10, seed: 27) { up in
+            try self.endAtAnyMoment(bench, rounds: 6, seed: 27) { up in
                 up.signal(SIGKILL)
                 let code = try up.finish(within: .seconds(10)).code
                 #expect(code == -SIGKILL)

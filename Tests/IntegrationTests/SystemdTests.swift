@@ -354,7 +354,8 @@ extension IntegrationTests {
                         "stream",
                         .array(
                             sockets.map { .string("/run/upki-ca/core/\($0).sock") } + [
-                                "/run/upki-ca/ocsp/http.sock", "/run/upki-ca/ocsp/metrics.sock", "/run/systemd/private", "/run/dbus/system_bus_socket",
+                                "/run/upki-ca/ocsp/http.sock", "/run/upki-ca/ocsp/metrics.sock", "/run/systemd/private",
+                                "/run/dbus/system_bus_socket",
                             ])),
                 ])
                 func inside(_ service: String) throws -> [String: String] {
@@ -443,7 +444,9 @@ extension IntegrationTests {
                 let facts = try host.finish(load)
                 #expect(
                     facts["lost"] == [] && facts["refusals"] == [:], "\(facts.at("lost")?.text ?? "") \(facts.at("refusals")?.text ?? "")")
-                #expect((facts["answers"]?.integerValue ?? 0) > 100, "\(facts.at("by_task")?.text ?? ""), the slowest \(facts.at("slowest")?.text ?? "")")
+                #expect(
+                    (facts["answers"]?.integerValue ?? 0) > 100,
+                    "\(facts.at("by_task")?.text ?? ""), the slowest \(facts.at("slowest")?.text ?? "")")
                 let known = Set(
                     try host.must("ca-ctl cert list --json --limit 10000").split(separator: "\"").map(String.init).filter { $0.count > 30 })
                 let serials = (facts["serials"]?.arrayValue ?? []).compactMap(\.stringValue)

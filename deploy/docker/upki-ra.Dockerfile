@@ -1,7 +1,7 @@
 # The unmodified RA from PyPI: docker build -f deploy/docker/upki-ra.Dockerfile -t upki-ra . in the root of the source.
 FROM python:3.11-slim-bookworm
 RUN pip install --no-cache-dir upki-ra==0.1.6 \
-    && useradd --system --uid 10002 --user-group --no-create-home --home-dir /var/lib/upki-ra --shell /usr/sbin/nologin upki-ra \
+    && useradd --uid 10002 --user-group --no-create-home --home-dir /var/lib/upki-ra --shell /usr/sbin/nologin upki-ra \
     && install -d -o upki-ra -g upki-ra -m 0700 /var/lib/upki-ra
 COPY deploy/upki-ra/start.py /usr/local/lib/upki-ra/start.py
 USER 10002:10002

@@ -401,6 +401,8 @@ struct SettingsSourcesTests {
     func directories() throws {
         #expect(try self.locations(nil, nil, [:], isRoot: true) == ["/var/lib/upki-ca", "/run/upki-ca"])
         #expect(try self.locations(nil, nil, ["HOME": "/home/a"], isRoot: false) == ["/home/a/.upki/ca", "/home/a/.upki/ca/run"])
+        // The user whose home the host's own CA is.
+        #expect(try self.locations(nil, nil, ["HOME": "/var/lib/upki-ca"], isRoot: false) == ["/var/lib/upki-ca", "/run/upki-ca"])
         #expect(try self.locations("./var", nil, ["UPKI_DATA_DIR": "/x"], isRoot: true) == ["/work/var", "/work/var/run"])
         #expect(try self.locations(nil, nil, ["UPKI_DATA_DIR": "/x//y/", "UPKI_RUN_DIR": "r"], isRoot: false) == ["/x/y", "/work/r"])
         #expect(throws: SettingsError.self) { try self.locations(nil, nil, ["UPKI_DATA_DIR": ""], isRoot: false) }

@@ -1,31 +1,10 @@
-// ca.key as it rests on the disk, and the secrets that a service manager hands over to open it.
+// ca.key as it rests on the disk, and the password that opens it.
 
 import CAKeys
 import DurableFiles
 import Glibc
 import Logging
 import Settings
-
-/// What systemd hands to a service as files (systemd.exec(5), "CREDENTIALS").
-enum Credential {
-    /// Where a credential of that name is, or the one that was encrypted on the disk; nil where none was handed over.
-    ///
-    /// systemd gives a service one credential of each name, and so the two ways have two names.
-    static func path(_ name: String) -> String? {
-        guard let folder = self.folder else { return nil }
-        return ["\(folder)/\(name)", "\(folder)/upki-ca.\(name).cred"].first { access($0, F_OK) == 0 }
-    }
-
-    private static var folder: String? { getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) } }
-
-    /// The bytes of a credential, or of another file, which then must be private.
-    static func read(_ path: String, limit: Int) throws -> [UInt8] {
-        // A program that a supervisor started has no variable that tells, but systemd's credentials are always below this folder.
-        let folders = [self.folder.map { $0 + "/" }, "/run/credentials/"].compactMap { $0 }
-        return folders.contains(where: path.hasPrefix)
-            ? try PrivateFile.readCredential(path, limit: limit) : try PrivateFile.read(path, limit: limit)
-    }
-}
 
 /// The password of ca.key under `key_storage: encrypted`.
 enum KeyPassword {

@@ -22,8 +22,9 @@ public struct Locations: Sendable, Equatable {
 
     /// Chooses the directories: flag over variable (`UPKI_DATA_DIR`, `UPKI_RUN_DIR`) over default. Empty variables count as absent.
     ///
-    /// The default data directory is `/var/lib/upki-ca` for root, and for the user whose home it is, and `~/.upki/ca` for others. The default run directory is `/run/upki-ca`
-    /// beside `/var/lib/upki-ca` and otherwise `run` in the data directory, so that two CAs of one user do not meet.
+    /// The default data directory is `/var/lib/upki-ca` for root and for the user whose home it is, and `~/.upki/ca` for others. The
+    /// default run directory is `/run/upki-ca` beside `/var/lib/upki-ca` and otherwise `run` in the data directory, so that two CAs of one
+    /// user do not meet.
     ///
     /// - Parameters:
     ///   - dataFlag: `--data-dir`.

@@ -3,7 +3,7 @@
 import AdminLink
 import ArgumentParser
 import Console
-import Glibc
+import DurableFiles
 import Settings
 import UPKIProtocol
 
@@ -154,16 +154,6 @@ enum StartOrigin {
             origin.password = try Credential.path("ca-password").map { try PasswordFile.read($0) }
         }
         return origin
-    }
-}
-
-/// What systemd handed to this program as files (systemd.exec(5), "CREDENTIALS").
-enum Credential {
-    /// The path of the credential of that name; nil where there is none.
-    static func path(_ name: String) -> String? {
-        guard let folder = getenv("CREDENTIALS_DIRECTORY").map({ String(cString: $0) }), !folder.isEmpty else { return nil }
-        let path = "\(folder)/\(name)"
-        return access(path, F_OK) == 0 ? path : nil
     }
 }
 

@@ -3,6 +3,7 @@
 import AdminLink
 import ArgumentParser
 import Console
+import DurableFiles
 import Glibc
 import Logging
 import ProgramLog

@@ -192,7 +192,7 @@ extension IntegrationTests {
                 try host.must("ca-ctl registrar open --for 3s")
                 #expect(try host.listens(5_001))
                 try waitUntil("the registrar closes at its time") { try !host.listens(5_001) }
-                // Opened by an admin from elsewhere, no command of this host's starts it: the unit that watches the flag does.
+                // Opened and closed again, the unit that watches the flag starts nothing.
                 try host.must("ca-ctl registrar open >/dev/null; ca-ctl registrar close >/dev/null")
                 #expect(try !host.listens(5_001))
             }
@@ -332,7 +332,8 @@ extension IntegrationTests {
             try withHost { host in
                 try host.startCA()
                 try host.must(
-                    "mkdir -p /usr/share/probe && cp \(SystemdHost.root)/Tests/IntegrationTests/peers/confined.py /usr/share/probe/")
+                    "mkdir -p /usr/share/probe && cp \(SystemdHost.root)/Tests/IntegrationTests/peers/{attempts,confined}.py /usr/share/probe/"
+                )
                 let sockets = ["admin", "front", "registrar", "ocsp", "events"]
                 let given = JSON.object([
                     .init("port", .integer(5_000)),
@@ -398,6 +399,23 @@ extension IntegrationTests {
 
         // MARK: What happens to them
 
+        /// Every request of the load was answered, and there were many.
+        private func expectNothingLost(_ facts: JSON) {
+            #expect(
+                facts["lost"] == [] && facts["refusals"] == [:], "\(facts.at("lost")?.text ?? "") \(facts.at("refusals")?.text ?? "")")
+            let told = "\(facts.at("by_task")?.text ?? ""), the slowest \(facts.at("slowest")?.text ?? "")"
+            #expect((facts["answers"]?.integerValue ?? 0) > 100, "\(told)")
+        }
+
+        /// Every certificate that was given out is one of its own, is in the store, and the audit log is whole.
+        private func expectAllKnown(_ facts: JSON, _ host: SystemdHost) throws {
+            let known = Set(
+                try host.must("ca-ctl cert list --json --limit 10000").split(separator: "\"").map(String.init).filter { $0.count > 30 })
+            let serials = (facts["serials"]?.arrayValue ?? []).compactMap(\.stringValue)
+            #expect(!serials.isEmpty && Set(serials).count == serials.count && serials.allSatisfy(known.contains), "\(serials.count)")
+            #expect(try host.run("ca-ctl audit verify").code == 0)
+        }
+
         @Test("each program killed or hanging is replaced, and the others live on")
         func failures() throws {
             try withHost { host in
@@ -442,16 +460,8 @@ extension IntegrationTests {
                 // And all at once.
                 try host.must("systemctl restart upki-ca.target && ca-ctl status --wait 20 >/dev/null")
                 let facts = try host.finish(load)
-                #expect(
-                    facts["lost"] == [] && facts["refusals"] == [:], "\(facts.at("lost")?.text ?? "") \(facts.at("refusals")?.text ?? "")")
-                #expect(
-                    (facts["answers"]?.integerValue ?? 0) > 100,
-                    "\(facts.at("by_task")?.text ?? ""), the slowest \(facts.at("slowest")?.text ?? "")")
-                let known = Set(
-                    try host.must("ca-ctl cert list --json --limit 10000").split(separator: "\"").map(String.init).filter { $0.count > 30 })
-                let serials = (facts["serials"]?.arrayValue ?? []).compactMap(\.stringValue)
-                #expect(!serials.isEmpty && Set(serials).count == serials.count && serials.allSatisfy(known.contains), "\(serials.count)")
-                #expect(try host.run("ca-ctl audit verify").code == 0)
+                expectNothingLost(facts)
+                try expectAllKnown(facts, host)
             }
         }
 
@@ -464,9 +474,7 @@ extension IntegrationTests {
                 try host.install(1)
                 #expect(try host.must("dpkg-query -W -f '${Version}' upki-ca") == "0.1.1")
                 let facts = try host.finish(load)
-                #expect(
-                    facts["lost"] == [] && facts["refusals"] == [:], "\(facts.at("lost")?.text ?? "") \(facts.at("refusals")?.text ?? "")")
-                #expect((facts["answers"]?.integerValue ?? 0) > 100)
+                expectNothingLost(facts)
                 #expect(try host.show("MainPID", of: "ca-core.service") != before)
                 #expect(try host.must("ca-ctl status --wait 20").contains("serving 5000"))
             }
@@ -501,11 +509,7 @@ extension IntegrationTests {
                 let refusals = (facts["refusals"]?.objectValue ?? []).map(\.name)
                 #expect(
                     !refusals.isEmpty && refusals.allSatisfy { $0.hasPrefix("Storage error: ") || $0.hasPrefix("Busy: ") }, "\(refusals)")
-                let known = Set(
-                    try host.must("ca-ctl cert list --json --limit 10000").split(separator: "\"").map(String.init).filter { $0.count > 30 })
-                let serials = (facts["serials"]?.arrayValue ?? []).compactMap(\.stringValue)
-                #expect(!serials.isEmpty && serials.allSatisfy(known.contains))
-                #expect(try host.run("ca-ctl audit verify").code == 0)
+                try expectAllKnown(facts, host)
                 try host.must("systemctl stop upki-ca.target && umount /var/lib/upki-ca")
             }
         }

@@ -105,7 +105,7 @@ struct HandoverTests {
         var current = try relay()
         let isOver = Atomic<Bool>(false)
         let failures = Mutex<[String]>([])
-        let answered = Atomic<Int>(0)
+        let answered = DispatchSemaphore(value: 0)
         let place = held.place
         try withExtendedLifetime(held) {
             let clients = try (0..<6).map { number in
@@ -118,7 +118,7 @@ struct HandoverTests {
                             count += 1
                             let text = "\(number) \(count)"
                             guard try asking.ask(text) == text else { return failures.withLock { $0.append("another answer to \(text)") } }
-                            answered.add(1, ordering: .relaxed)
+                            answered.signal()
                             usleep(UInt32(12_000 + number * 3_000))
                         }
                     } catch {
@@ -127,8 +127,9 @@ struct HandoverTests {
                 }
             }
             for _ in 0..<5 {
-                let before = answered.load(ordering: .relaxed)
-                while answered.load(ordering: .relaxed) < before + 50, failures.withLock({ $0.count < 2 }) { usleep(2_000) }
+                // Fifty more; clients that have all failed give none.
+                while answered.wait(timeout: .now()) == .success {}
+                for _ in 0..<50 where failures.withLock({ $0.count < 2 }) { _ = answered.wait(timeout: .now() + 1) }
                 current.relay.stop(reason: "a test")
                 #expect(try current.waitForEnd() == .stopped(reason: "a test"))
                 current.relay.join()

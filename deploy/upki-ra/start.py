@@ -6,13 +6,26 @@ puts its own token in its place.
 
 import os
 
-import uvicorn
 from fastapi import FastAPI
 from upki_ra import routes
 from upki_ra.registration_authority import RegistrationAuthority
 
 
+def application(ra: RegistrationAuthority) -> FastAPI:
+    app = FastAPI(title="uPKI RA Server")
+    app.include_router(routes.create_public_routes(ra), prefix="/api/v1")
+    app.include_router(routes.create_private_routes(ra), prefix="/api/v1/private")
+    app.include_router(routes.create_client_routes(ra), prefix="/api/v1/client")
+    app.include_router(routes.create_acme_routes(ra))
+    # Since 0.1.6.
+    if hasattr(routes, "create_inventory_routes"):
+        app.include_router(routes.create_inventory_routes(ra), prefix="/api/v1/inventory")
+    return app
+
+
 def main() -> None:
+    import uvicorn
+
     given = os.environ.get
     directory = given("UPKI_DATA_DIR") or os.path.expanduser("~/.upki/ra")
     ra = RegistrationAuthority(
@@ -30,19 +43,11 @@ def main() -> None:
         )
     ra.sync_admins_from_ca()
 
-    app = FastAPI(title="uPKI RA Server")
-    app.include_router(routes.create_public_routes(ra), prefix="/api/v1")
-    app.include_router(routes.create_private_routes(ra), prefix="/api/v1/private")
-    app.include_router(routes.create_client_routes(ra), prefix="/api/v1/client")
-    app.include_router(routes.create_acme_routes(ra))
-    if hasattr(routes, "create_inventory_routes"):
-        app.include_router(routes.create_inventory_routes(ra), prefix="/api/v1/inventory")
-
     tls = {}
     if (given("UPKI_RA_TLS") or "").lower() in {"1", "true", "yes"}:
         tls = {"ssl_certfile": f"{directory}/ra.crt", "ssl_keyfile": f"{directory}/ra.key"}
     uvicorn.run(
-        app,
+        application(ra),
         host=given("UPKI_RA_HOST") or "127.0.0.1",
         port=int(given("UPKI_RA_PORT") or 8000),
         **tls,

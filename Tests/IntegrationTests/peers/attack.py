@@ -8,13 +8,13 @@ Only `done` means that it worked. What would destroy something is tried only whe
 """
 
 import ctypes
-import errno
 import json
 import os
 import socket
 import sys
 
-libc = ctypes.CDLL(None, use_errno=True)
+from attempts import attempt, checked, libc, outcome
+
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 
@@ -25,21 +25,6 @@ os.setresgid(user["gid"], user["gid"], user["gid"])
 os.setresuid(user["uid"], user["uid"], user["uid"])
 assert os.getresuid() == (user["uid"],) * 3 and os.getgroups() == user["groups"]
 
-outcome = {}
-
-
-def attempt(name, act):
-    try:
-        act()
-        outcome[name] = "done"
-    except OSError as error:
-        outcome[name] = errno.errorcode.get(error.errno, str(error.errno))
-
-
-def checked(result):
-    if result < 0:
-        raise OSError(ctypes.get_errno(), "")
-    return result
 
 
 def read(path):

@@ -11,23 +11,9 @@ import os
 import socket
 import sys
 
-libc = ctypes.CDLL(None, use_errno=True)
+from attempts import attempt, checked, libc, outcome
+
 given = json.load(sys.stdin)
-outcome = {}
-
-
-def attempt(name, act):
-    try:
-        act()
-        outcome[name] = "done"
-    except OSError as error:
-        outcome[name] = errno.errorcode.get(error.errno, str(error.errno))
-
-
-def checked(result):
-    if result < 0:
-        raise OSError(ctypes.get_errno(), "")
-    return result
 
 
 def read(path):

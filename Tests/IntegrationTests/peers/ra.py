@@ -12,7 +12,6 @@ import sys
 
 os.environ.setdefault("HOME", "/nonexistent")
 
-import upki_ra.routes as routes  # noqa: E402
 from upki_ra.core.upki_logger import UPKILogger  # noqa: E402
 from upki_ra.registration_authority import RegistrationAuthority  # noqa: E402
 from upki_ra.utils import tools  # noqa: E402
@@ -39,16 +38,11 @@ def start(ra: RegistrationAuthority, token: str, cn: str) -> dict:
 
 
 def application(ra: RegistrationAuthority):
-    from fastapi import FastAPI
+    """As deploy/upki-ra starts it."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "deploy", "upki-ra"))
+    from start import application as deployed
 
-    app = FastAPI()
-    app.include_router(routes.create_public_routes(ra), prefix="/api/v1")
-    app.include_router(routes.create_private_routes(ra), prefix="/api/v1/private")
-    app.include_router(routes.create_client_routes(ra), prefix="/api/v1/client")
-    app.include_router(routes.create_acme_routes(ra))
-    if hasattr(routes, "create_inventory_routes"):
-        app.include_router(routes.create_inventory_routes(ra), prefix="/api/v1/inventory")
-    return app
+    return deployed(ra)
 
 
 def given() -> dict:

@@ -58,7 +58,7 @@ struct GuardCounters: Sendable, Equatable {
 package final class RelayGuard {
     fileprivate enum Order: Sendable {
         /// Listen to a listener's connections.
-        case watch(endpoint: String, WatchedListener, done: Mailbox<String?>)
+        case watch(ZMQWatch, WatchedListener)
         case stop
     }
 
@@ -76,6 +76,7 @@ package final class RelayGuard {
             let bound = try Mailbox<String?>()
             self.orders = orders
             self.thread = try OwnedThread(name: "relay-guard") {
+                defer { orders.close() }
                 do throws(ZeroMQError) {
                     try GuardLoop(context, shared, log).run(orders, bound)
                 } catch {
@@ -94,15 +95,12 @@ package final class RelayGuard {
 
     /// Has a listener watched from before it is bound.
     func watch(_ socket: borrowing ZMQSocket, _ listener: WatchedListener) throws(RelayError) {
-        let endpoint: String
-        do throws(ZeroMQError) { endpoint = try socket.watch() } catch { throw RelayError(.system, error.message) }
-        let done: Mailbox<String?>
-        do throws(ThreadsError) { done = try Mailbox() } catch { throw RelayError(.system, error.message) }
-        orders.post(.watch(endpoint: endpoint, listener, done: done))
-        var told: [String?] = []
-        _ = done.take(upTo: 1, into: &told, within: 5_000_000_000)
-        if let failure = told.first ?? "its guard has ended" {
-            throw RelayError(.system, "a listener cannot be watched: \(failure)")
+        let watch: ZMQWatch
+        do throws(ZeroMQError) { watch = try socket.watch() } catch {
+            throw RelayError(.system, "a listener cannot be watched: \(error.message)")
+        }
+        guard orders.post(.watch(watch, listener)) == .accepted else {
+            throw RelayError(.system, "a listener cannot be watched: its guard has ended")
         }
     }
 
@@ -122,7 +120,6 @@ struct WatchedListener: Sendable {
 
 /// The guard's own thread.
 private final class GuardLoop {
-    private let context: ZMQContext
     private let shared: GuardShared
     private let log: @Sendable (RelayLogLevel, String) -> Void
     private let zap: ZMQSocket
@@ -134,8 +131,8 @@ private final class GuardLoop {
         let monitor: ZMQMonitor
         let listener: WatchedListener
 
-        init(_ endpoint: String, _ listener: WatchedListener, _ context: ZMQContext) throws(ZeroMQError) {
-            self.monitor = try ZMQMonitor(listeningTo: endpoint, in: context)
+        init(_ watch: ZMQWatch, _ listener: WatchedListener) {
+            self.monitor = ZMQMonitor(watch)
             self.listener = listener
         }
     }
@@ -147,7 +144,6 @@ private final class GuardLoop {
     private static let mechanismMismatch: Int32 = 0x1100_0002
 
     init(_ context: ZMQContext, _ shared: GuardShared, _ log: @escaping @Sendable (RelayLogLevel, String) -> Void) throws(ZeroMQError) {
-        self.context = context
         self.shared = shared
         self.log = log
         var options = ZMQSocketOptions()
@@ -174,15 +170,10 @@ private final class GuardLoop {
             for order in taken {
                 switch order {
                 case .stop: return
-                case .watch(let endpoint, let listener, let done):
-                    do throws(ZeroMQError) {
-                        let one = try Watched(endpoint, listener, context)
-                        _ = one.monitor.add(to: &poll)
-                        watched.append(one)
-                        done.post(nil)
-                    } catch {
-                        done.post(error.message)
-                    }
+                case .watch(let watch, let listener):
+                    let one = Watched(watch, listener)
+                    _ = one.monitor.add(to: &poll)
+                    watched.append(one)
                 }
             }
             let limits = shared.facts.withLock { $0.limits }

@@ -19,34 +19,45 @@ public struct ZMQMonitorEvent: Sendable, Equatable {
     public let endpoint: String
 }
 
-/// Hears what happens to the connections of one socket; it lives on that socket's thread.
-public struct ZMQMonitor: ~Copyable {
-    private let socket: ZMQSocket
+/// Where libzmq tells what happens to the connections of one socket. That socket holds it, too, and longer than itself.
+///
+/// libzmq's own thread tells, and waits for ever, with a lock of the watched socket, where nobody is there to be told any more: then that thread
+/// serves no connection of the whole context, and closing the watched socket waits for the lock. So whoever hears may go before the
+/// watched socket, as long as that one follows within 100,000 events.
+///
+/// Sendable: libzmq lets a socket pass from one thread to another over a full fence, which a mailbox is; one ``ZMQMonitor`` then uses it alone.
+public final class ZMQWatch: @unchecked Sendable {
+    fileprivate let socket: ZMQSocket
 
-    /// - Throws: `.tooManySockets`, `.contextTerminated`.
-    public init(of watched: borrowing ZMQSocket) throws(ZeroMQError) {
-        try self.init(listeningTo: try watched.watch(), in: watched.context)
-    }
-
-    /// Hears a socket of another thread, which called `watch()`.
-    /// - Parameter endpoint: what that gave.
-    public init(listeningTo endpoint: String, in context: ZMQContext) throws(ZeroMQError) {
+    init(_ endpoint: String, in context: ZMQContext) throws(ZeroMQError) {
         var options = ZMQSocketOptions()
-        // libzmq's own thread waits where nobody takes its events.
         options.receiveHighWater = 100_000
         let socket = try ZMQSocket(.pair, in: context, options: options)
         try socket.connect(endpoint)
         self.socket = socket
     }
+}
+
+/// Hears what happens to the connections of one socket, which may be another thread's.
+public struct ZMQMonitor: ~Copyable {
+    private let watch: ZMQWatch
+
+    /// - Throws: `.tooManySockets`, `.contextTerminated`.
+    public init(of watched: borrowing ZMQSocket) throws(ZeroMQError) {
+        self.init(try watched.watch())
+    }
+
+    /// - Parameter watch: what `watch()` of the watched socket gave; for one monitor.
+    public init(_ watch: ZMQWatch) { self.watch = watch }
 
     /// Adds it to a poll set; returns its index there.
     public func add(to set: inout ZMQPollSet) -> Int {
-        set.add(socket)
+        set.add(watch.socket)
     }
 
     /// The next event, or nil when none is waiting.
     public func next() throws(ZeroMQError) -> ZMQMonitorEvent? {
-        guard let message = try socket.receiveNow(ZMQReceiveLimits(parts: 2, bytes: 4096)) else { return nil }
+        guard let message = try watch.socket.receiveNow(ZMQReceiveLimits(parts: 2, bytes: 4096)) else { return nil }
         // 16 bits of event and 32 bits of value, both in the host's order, then the endpoint.
         guard message.parts.count == 2, message.parts[0].count == 6 else { return nil }
         let (event, value) = message.parts[0].withUnsafeBytes {

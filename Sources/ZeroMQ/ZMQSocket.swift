@@ -44,6 +44,7 @@ public struct ZMQSocket: ~Copyable {
     public let context: ZMQContext
     /// Whether it was given the socket to listen on.
     private let hasListener: Bool
+    private let watching = Watching()
     private let backlog: Int32
 
     /// - Throws: `.tooManySockets`, `.contextTerminated`, or `.invalidArgument` for an option that this type does not take.
@@ -69,9 +70,14 @@ public struct ZMQSocket: ~Copyable {
     deinit {
         zmq_msg_close(lastPart)
         lastPart.deallocate()
-        // What still happens to its connections is told to nobody: libzmq's thread would wait for ever for a monitor that has gone meanwhile.
+        // What still happens to its connections is told to nobody. Where it was told until now is still there: see ZMQWatch.
         zmq_socket_monitor(handle, nil, 0)
         zmq_close(handle)
+    }
+
+    /// What outlives the socket's own end.
+    private final class Watching {
+        var watch: ZMQWatch?
     }
 
     // MARK: Endpoints
@@ -132,16 +138,18 @@ public struct ZMQSocket: ~Copyable {
         }
     }
 
-    /// Has libzmq tell of this socket's connections. Somebody has to listen, or libzmq's thread waits: to be called before `bind` or `connect`.
-    /// - Returns: the endpoint for a ``ZMQMonitor``.
-    public func watch() throws(ZeroMQError) -> String {
+    /// Has libzmq tell of this socket's connections: to be called once, before `bind` or `connect`. Somebody has to listen, see ``ZMQWatch``.
+    /// - Returns: what a ``ZMQMonitor`` is made with, on this thread or another.
+    public func watch() throws(ZeroMQError) -> ZMQWatch {
         // The address of the watched socket makes the name unique within the context.
         let endpoint = "inproc://monitor-\(UInt(bitPattern: handle))"
         // The last event would be sent by whoever closes the socket, who would wait for ever where the monitor has gone before it.
         guard zmq_socket_monitor(handle, endpoint, ZMQ_EVENT_ALL & ~ZMQ_EVENT_MONITOR_STOPPED) == 0 else {
             throw ZeroMQError(number: zmq_errno(), "a socket cannot be watched")
         }
-        return endpoint
+        let watch = try ZMQWatch(endpoint, in: context)
+        watching.watch = watch
+        return watch
     }
 
     /// Changes how long the socket goes on sending after it was closed.

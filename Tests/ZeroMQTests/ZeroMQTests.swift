@@ -368,6 +368,26 @@ struct ZMQPollTests {
         }
     }
 
+    @Test("a watched socket serves on, and closes, after the one who heard of its connections has gone")
+    func unheard() throws {
+        let context = try ZMQContext()
+        let server = try ZMQSocket(.router, in: context, options: patient())
+        var monitor: ZMQMonitor? = try ZMQMonitor(of: server)
+        try server.bind("tcp://127.0.0.1:*")
+        let endpoint = try server.lastEndpoint
+        func ask() throws {
+            let client = try ZMQSocket(.request, in: context)
+            try client.connect(endpoint)
+            _ = try client.send([1])
+            #expect(try server.receive(ZMQReceiveLimits(parts: 3, bytes: 100))?.parts.last == [1])
+        }
+        try ask()
+        #expect(try monitor?.next() != nil)
+        monitor = nil
+        // Each connection is told of several times.
+        for _ in 0..<50 { try ask() }
+    }
+
     @Test("The library is at least the version whose behaviour this module relies on")
     func version() {
         #expect(ZMQContext.libraryVersion.compare("4.3.4"))

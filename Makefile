@@ -20,7 +20,7 @@ test:
 	@scripts/setup test
 	$(SWIFT) build -c release --build-tests
 	@scripts/fuzz 10
-	$(SWIFT) test -c release --skip-build
+	@scripts/run-tests $(SWIFT)
 
 # Kills programs of a CA under load with -9, N times, and counts what is left: make crash N=200 SEED=1; see docs/RELIABILITY.md.
 N ?= 100

@@ -145,38 +145,44 @@ let package = Package(
         testSupport("InMemoryStore", ["Authority", "PKI", "RevocationFormats"]),
         testSupport("StoreContract", ["Authority", "PKI", "RevocationFormats"]),
         .target(name: "PowerCut", path: "Tests/PowerCut"),
-        testSupport("TestAuthority", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", x509, asn1, crypto]),
+        testSupport("TestPrograms", ["CLinux"]),
+        testSupport("TestAuthority", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestPrograms", x509, asn1, crypto]),
 
-        tests("AdminLinkTests", ["AdminLink", "UPKIProtocol", "ZeroMQ"]),
-        tests("ArchitectureTests", []),
+        tests("AdminLinkTests", ["AdminLink", "TestPrograms", "UPKIProtocol", "ZeroMQ"]),
+        tests("ArchitectureTests", ["TestPrograms"]),
         tests("AuthorityTests", ["Authority", "InMemoryStore", "PKI", "RevocationFormats", "TestAuthority", x509, asn1, crypto]),
         tests(
             "ConsoleTests",
-            ["AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "UPKIProtocol", arguments]),
-        tests("CoreServerTests", ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "Threads", "UPKIProtocol", logging]),
-        tests("CAKeysTests", ["CAKeys", "PKI", x509, asn1, crypto], resources: [.copy("Fixtures")]),
-        tests("DurableFilesTests", ["DurableFiles"]),
+            [
+                "AdminLink", "ca-ctl", "Console", "OCSPClient", "PKI", "Settings", "Supervised", "Supervision", "TestPrograms",
+                "UPKIProtocol", arguments,
+            ]),
+        tests(
+            "CoreServerTests",
+            ["Authority", "CoreServer", "PKI", "RevocationFormats", "Settings", "TestPrograms", "Threads", "UPKIProtocol", logging]),
+        tests("CAKeysTests", ["CAKeys", "PKI", "TestPrograms", x509, asn1, crypto], resources: [.copy("Fixtures")]),
+        tests("DurableFilesTests", ["DurableFiles", "TestPrograms"]),
         tests("EnrolmentTests", ["DurableFiles", "Enrolment", "PKI", "TestAuthority", "UPKIProtocol", "ZeroMQ", x509, crypto]),
         tests("NodeLinkTests", ["Enrolment", "NodeLink", "Threads", "UPKIProtocol", "ZeroMQ"]),
         tests(
             "IntegrationTests",
             [
-                "CLinux", "OCSPClient", "RevocationFormats", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge", "ca-registrar",
-                "manual-pages",
+                "CLinux", "OCSPClient", "RevocationFormats", "TestPrograms", "UPKIProtocol", "ca-core", "ca-ctl", "ca-ocsp-bridge",
+                "ca-registrar", "manual-pages",
             ],
             exclude: ["peers"]),
         tests("MetricsTests", ["Metrics", "Threads"]),
-        tests("OCSPClientTests", ["OCSPClient", "PKI", "RevocationFormats", crypto, x509, asn1]),
+        tests("OCSPClientTests", ["OCSPClient", "PKI", "RevocationFormats", "TestPrograms", crypto, x509, asn1]),
         tests(
             "OCSPResponderTests",
             [
-                "OCSPClient", "OCSPResponder", "Metrics", "PKI", "RevocationFormats", "Threads", "UPKIProtocol", "ZeroMQ", "ca-ocsp-bridge",
-                crypto, x509, asn1,
+                "OCSPClient", "OCSPResponder", "Metrics", "PKI", "RevocationFormats", "TestPrograms", "Threads", "UPKIProtocol", "ZeroMQ",
+                "ca-ocsp-bridge", crypto, x509, asn1,
             ] + nio),
         tests("PKITests", ["PKI", "TestAuthority", x509, asn1]),
-        tests("ProgramLogTests", ["ProgramLog", logging]),
-        tests("RelayTests", ["CLinux", "Relay", "Supervised", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
-        tests("RevocationFormatsTests", ["RevocationFormats", asn1]),
+        tests("ProgramLogTests", ["ProgramLog", "Threads", logging]),
+        tests("RelayTests", ["CLinux", "Relay", "Supervised", "TestPrograms", "ZeroMQ", "Threads", "UPKIProtocol", "ca-registrar"]),
+        tests("RevocationFormatsTests", ["RevocationFormats", "TestPrograms", asn1]),
         tests("SettingsTests", ["Settings", "PKI"]),
         tests("SQLiteStoreTests", ["Authority", "InMemoryStore", "PKI", "SQLiteStore", "StoreContract", grdb]),
         tests(
@@ -186,6 +192,6 @@ let package = Package(
         tests("UPKIProtocolTests", ["UPKIProtocol"]),
         tests("ThreadsTests", ["Threads"]),
         tests("ZeroMQTests", ["ZeroMQ", "Threads"]),
-        tests("SupervisionTests", ["CLinux", "Supervised", "Supervision", "supervision-test-child"]),
+        tests("SupervisionTests", ["CLinux", "Supervised", "Supervision", "TestPrograms", "supervision-test-child"]),
     ]
 )

@@ -2,6 +2,7 @@
 import AdminLink
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -15,12 +16,9 @@ struct CoreRunTests {
         let folder = String(cString: try #require(mkdtemp(&template)))
         defer { try? FileManager.default.removeItem(atPath: folder) }
         // By another process: a file that this one holds open for writing while a parallel test forks cannot be executed (ETXTBSY).
-        let writer = Process()
-        writer.executableURL = URL(fileURLWithPath: "/bin/sh")
-        writer.arguments = ["-c", "printf '%s\\n' '#!/bin/sh' \"$SCRIPT\" > \"$0\"; chmod 700 \"$0\"", "\(folder)/ca-core"]
-        writer.environment = ["SCRIPT": script, "PATH": "/usr/bin:/bin"]
-        try writer.run()
-        writer.waitUntilExit()
+        try ProgramRun.run(
+            ["/bin/sh", "-c", "printf '%s\\n' '#!/bin/sh' \"$SCRIPT\" > \"$0\"; chmod 700 \"$0\"", "\(folder)/ca-core"],
+            environment: ["SCRIPT": script, "PATH": "/usr/bin:/bin"])
         try body(ProgramPaths(folder: folder), folder)
     }
 

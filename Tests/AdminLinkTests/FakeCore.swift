@@ -2,6 +2,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import Testing
 import UPKIProtocol
 import ZeroMQ
 
@@ -33,13 +34,13 @@ final class FakeCore: Sendable {
             self.done.signal()
         }
         thread.start()
-        ready.wait()
+        guard ready.wait(timeout: .now() + 20) == .success else { throw POSIXError(.ETIMEDOUT) }
     }
 
     /// Ends the thread and removes the folder.
     func stop() {
         context.shutdown()
-        done.wait()
+        #expect(done.wait(timeout: .now() + 20) == .success)
         unlink("\(runDirectory)/admin.sock")
         rmdir(runDirectory)
     }

@@ -1,6 +1,7 @@
 // The dependency table of docs/ARCHITECTURE.md against what the package says of itself.
 
 import Foundation
+import TestPrograms
 import Testing
 
 /// One target as `swift package describe --type json` prints it.
@@ -25,19 +26,12 @@ struct DependencyTests {
     private static func described() throws -> [String: Set<String>] {
         let scratch = FileManager.default.temporaryDirectory.appendingPathComponent("upki-describe-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: scratch) }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         // A scratch path of its own: the one in use is locked while tests run from it.
-        process.arguments = [
-            "swift", "package", "--scratch-path", scratch.path, "--package-path", Self.root.path, "describe", "--type", "json",
-        ]
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        let package = try JSONDecoder().decode(Described.self, from: data)
+        let finished = try ProgramRun.run(
+            ["swift", "package", "--scratch-path", scratch.path, "--package-path", Self.root.path, "describe", "--type", "json"],
+            environment: ProcessInfo.processInfo.environment, within: .seconds(180))
+        try #require(finished.code == 0, "\(finished.errors)")
+        let package = try JSONDecoder().decode(Described.self, from: Data(finished.outputBytes))
         var table: [String: Set<String>] = [:]
         let supports = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Tests").path))
         for target in package.targets

@@ -166,6 +166,22 @@ struct TrapTests {
         #expect(count > 150)
     }
 
+    @Test("no test waits on tasks, which share as many threads as there are processors, or without a limit on a process")
+    func tasks() throws {
+        let folder = Self.root.appendingPathComponent("Tests")
+        let files = try #require(FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil))
+        var count = 0
+        for case let file as URL in files where file.pathExtension == "swift" {
+            count += 1
+            let code = SourceText(try String(contentsOf: file, encoding: .utf8)).code
+            let lines = code.indices.filter { index in
+                ["Task.detached", "Task {", "TaskGroup", "async let", "await ", "= Process()"].contains { code[index].contains($0) }
+            }
+            #expect(lines.isEmpty, "\(file.path.dropFirst(folder.path.count + 1)): lines \(lines.map { $0 + 1 })")
+        }
+        #expect(count > 100)
+    }
+
     @Test(
         "each kind is found",
         arguments: [

@@ -1,6 +1,7 @@
 // What the tests of this module share: a folder of their own, the openssl program, and hexadecimal.
 
 import Foundation
+import TestPrograms
 import Testing
 
 /// A folder for one test, with the `openssl` program run in it.
@@ -26,39 +27,24 @@ final class Workshop: Sendable {
     /// Runs `openssl` with arguments separated by spaces; requires that it ends with 0.
     @discardableResult
     func openssl(_ arguments: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> [UInt8] {
-        let (status, output, errors) = try run(arguments.split(separator: " ").map(String.init))
-        try #require(status == 0, "openssl \(arguments): \(errors)", sourceLocation: sourceLocation)
-        return output
+        let finished = try run(arguments)
+        try #require(finished.code == 0, "openssl \(arguments): \(finished.errors)", sourceLocation: sourceLocation)
+        return finished.outputBytes
     }
 
     /// What `openssl` writes to standard error when it succeeds.
     func opensslMessages(_ arguments: String) throws -> String {
-        let (status, _, errors) = try run(arguments.split(separator: " ").map(String.init))
-        try #require(status == 0, "openssl \(arguments): \(errors)")
-        return errors
+        let finished = try run(arguments)
+        try #require(finished.code == 0, "openssl \(arguments): \(finished.errors)")
+        return finished.errors
     }
 
     func opensslFails(_ arguments: String) throws -> Bool {
-        try run(arguments.split(separator: " ").map(String.init)).status != 0
+        try run(arguments).code != 0
     }
 
-    private func run(_ arguments: [String]) throws -> (status: Int32, output: [UInt8], errors: String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["openssl"] + arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: path)
-        let output = path + "/.out-\(UUID().uuidString)"
-        let errors = path + "/.err-\(UUID().uuidString)"
-        _ = FileManager.default.createFile(atPath: output, contents: nil)
-        _ = FileManager.default.createFile(atPath: errors, contents: nil)
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle(forWritingAtPath: output)
-        process.standardError = FileHandle(forWritingAtPath: errors)
-        try process.run()
-        process.waitUntilExit()
-        let outputBytes = Array(FileManager.default.contents(atPath: output) ?? Data())
-        let errorText = String(decoding: FileManager.default.contents(atPath: errors) ?? Data(), as: UTF8.self)
-        return (process.terminationStatus, outputBytes, errorText)
+    private func run(_ arguments: String) throws -> Finished {
+        try ProgramRun.run(["openssl"] + arguments.split(separator: " ").map(String.init), in: path)
     }
 }
 

@@ -2,6 +2,7 @@
 import ArgumentParser
 import Console
 import Foundation
+import TestPrograms
 import Testing
 import ca_ctl
 
@@ -309,23 +310,7 @@ struct CommandLineTests {
 /// The built program, which lies beside the test executable.
 enum Program {
     static func run(_ arguments: [String]) throws -> (exitCode: Int32, output: String, errors: String) {
-        let process = Process()
-        process.executableURL = try #require(
-            Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL ?? Bundle.main.executableURL
-        )
-        .deletingLastPathComponent().appendingPathComponent("ca-ctl")
-        process.arguments = arguments
-        process.environment = ["HOME": "/nonexistent"]
-        let output = Pipe()
-        let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        // Completion scripts are longer than a pipe holds.
-        let text = try output.fileHandleForReading.readToEnd() ?? Data()
-        let complaint = try errors.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: text, as: UTF8.self), String(decoding: complaint, as: UTF8.self))
+        let finished = try ProgramRun.run(["\(ProgramRun.builtPrograms)/ca-ctl"] + arguments, environment: ["HOME": "/nonexistent"])
+        return (finished.code, finished.output, finished.errors)
     }
 }

@@ -1,6 +1,7 @@
 // Commands that are shown for pasting must mean in a shell what they say.
 import Console
 import Foundation
+import TestPrograms
 import Testing
 
 @Suite("Words for a shell")
@@ -9,15 +10,7 @@ struct ShellTextTests {
         "a shell gives back exactly the word",
         arguments: ["plain", "a b", "it's", "$(id)", "`id`", "x; rm -rf y", "", "*", "~", "日本", "a\"b\\c", "'"])
     func roundTrip(text: String) throws {
-        let shell = Process()
-        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
-        shell.arguments = ["-c", "printf %s \(ShellText.quoted(text))"]
-        let output = Pipe()
-        shell.standardOutput = output
-        try shell.run()
-        let bytes = try output.fileHandleForReading.readToEnd() ?? Data()
-        shell.waitUntilExit()
-        #expect(String(decoding: bytes, as: UTF8.self) == text)
+        #expect(try ProgramRun.run(["/bin/sh", "-c", "printf %s \(ShellText.quoted(text))"]).output == text)
     }
 
     @Test("plain words stay as they are")

@@ -7,6 +7,7 @@ import Logging
 import PKI
 import Settings
 import Synchronization
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -41,16 +42,8 @@ final class Workshop {
     func open() throws -> OpenedAuthority { try OpenedAuthority.open(self.directory, seedFile: nil, log: Self.log) }
 
     func run(_ tool: String, _ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [tool] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return String(decoding: output, as: UTF8.self)
+        let finished = try ProgramRun.run([tool] + arguments)
+        return finished.output + finished.errors
     }
 
     func mode(_ path: String) throws -> Int {

@@ -7,6 +7,7 @@ import Logging
 import PKI
 import RevocationFormats
 import Synchronization
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -63,17 +64,8 @@ final class RecoveryPlace {
     /// Runs a shell command in the folder; its output and its errors together.
     @discardableResult
     func shell(_ command: String) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", command]
-        process.currentDirectoryURL = URL(fileURLWithPath: self.path)
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return String(decoding: output, as: UTF8.self)
+        let finished = try ProgramRun.run(["/bin/sh", "-c", command], in: self.path)
+        return finished.output + finished.errors
     }
 
     /// Issues with an opened CA, as `ca-ctl cert sign` does; gives the serial number and writes the certificate to a file.

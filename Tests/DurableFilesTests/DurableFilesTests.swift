@@ -2,6 +2,7 @@
 
 import DurableFiles
 import Foundation
+import TestPrograms
 import Testing
 
 @Suite struct DurableFilesTests {
@@ -172,12 +173,7 @@ import Testing
 
     /// Whether flock(1), another program in another process, gets the lock.
     private func flockSucceeds(_ path: String) throws -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/flock")
-        process.arguments = ["--nonblock", path, "true"]
-        try process.run()
-        process.waitUntilExit()
-        return process.terminationStatus == 0
+        try ProgramRun.run(["/usr/bin/flock", "--nonblock", path, "true"]).code == 0
     }
 }
 

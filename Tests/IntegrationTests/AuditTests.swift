@@ -1,6 +1,7 @@
 // The audit log of real programs: proven by openssl and by Python's own arithmetic, attacked in its file, flooded by strangers.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // The OCSP bridge as the operator has it: what `ca-ctl up` says of it, the commands that look at it, and a CA that goes on without it.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

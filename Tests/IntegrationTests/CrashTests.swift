@@ -1,6 +1,7 @@
 // kill -9 at random moments of a mixed load: what was acknowledged is there exactly once, and nothing is there that the audit does not know.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -140,7 +141,7 @@ private final class CrashRun {
             if time > .seconds(2) { print("\(name): ready again after \(time)") }
             try self.check(number)
         } catch {
-            throw TestFailure(description: "\(name): \(error)")
+            throw TestFailure("\(name): \(error)")
         }
     }
 
@@ -216,7 +217,7 @@ private final class CrashRun {
 
     private func ready(since start: ContinuousClock.Instant) throws -> Duration {
         let waited = try self.ca.ctl(["status", "--wait", "20"])
-        guard waited.code == 0 else { throw TestFailure(description: "not ready again: \(waited.output)\(waited.errors)") }
+        guard waited.code == 0 else { throw TestFailure("not ready again: \(waited.output)\(waited.errors)") }
         return ContinuousClock.now - start
     }
 
@@ -268,7 +269,7 @@ private final class CrashRun {
         let isDeep = number.isMultiple(of: Self.roundsOfOneDeepCheck)
         let facts = try self.ask("check \(number)\(isDeep ? " deep" : "")", answer: "checked \(number) ")
         let faults = facts["faults"]?.arrayValue ?? []
-        guard faults.isEmpty else { throw TestFailure(description: faults.map { $0.stringValue ?? "" }.joined(separator: "\n")) }
+        guard faults.isEmpty else { throw TestFailure(faults.map { $0.stringValue ?? "" }.joined(separator: "\n")) }
         let verdict = try self.ca.facts(["audit", "verify"])
         #expect(verdict["good"] == true, "\(verdict.text)")
         let verified = verdict["verified"]?.integerValue ?? 0

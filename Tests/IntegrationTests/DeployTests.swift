@@ -1,5 +1,6 @@
 // docs/DEPLOY.md, every command of it, on hosts with a real systemd.
 import Foundation
+import TestPrograms
 import Testing
 import UPKIProtocol
 

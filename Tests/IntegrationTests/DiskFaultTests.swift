@@ -1,6 +1,7 @@
 // A disk that fails under a running core: errors on write and on fsync, a full disk, a read-only one.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

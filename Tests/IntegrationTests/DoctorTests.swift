@@ -1,6 +1,7 @@
 // `ca-ctl doctor`: each thing broken in turn, on a copy of one CA's directory, and exactly that line says so.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -23,7 +24,7 @@ extension IntegrationTests {
 
         private static func report(_ finished: Finished) throws -> Report {
             guard let lines = try? JSON(parsing: Array(finished.output.utf8)) else {
-                throw TestFailure(description: "no JSON (\(finished.code)): \(finished.output)\(finished.errors)")
+                throw TestFailure("no JSON (\(finished.code)): \(finished.output)\(finished.errors)")
             }
             var levels: [String: String] = [:]
             for line in lines.arrayValue ?? [] where line["level"] != "ok" {

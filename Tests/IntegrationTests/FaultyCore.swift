@@ -1,6 +1,7 @@
 // A ca-core whose disk and clock fail on demand: started by hand with the fault shim in it, asked by ca-ctl over admin.sock.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -25,7 +26,7 @@ final class FaultyCore {
         self.data = self.place.path("disk") + "/data"
         try FileManager.default.createDirectory(atPath: self.place.path("disk"), withIntermediateDirectories: false)
         guard FileManager.default.fileExists(atPath: Self.shim) else {
-            throw TestFailure(description: "\(Self.shim) is missing; it is built by: swift build --build-tests")
+            throw TestFailure("\(Self.shim) is missing; it is built by: swift build --build-tests")
         }
         try self.faults("")
         if let megabytes {
@@ -98,7 +99,7 @@ final class FaultyCore {
     func faults(_ rules: String) throws {
         let new = self.place.path("faults.new")
         try (rules + "\n").write(toFile: new, atomically: false, encoding: .utf8)
-        guard rename(new, self.place.path("faults")) == 0 else { throw TestFailure(description: "rename: \(errno)") }
+        guard rename(new, self.place.path("faults")) == 0 else { throw TestFailure("rename: \(errno)") }
     }
 
     /// Fills what is left of the file system; the file that does.
@@ -110,7 +111,7 @@ final class FaultyCore {
             let bytes = [UInt8](repeating: 1, count: size)
             while write(file, bytes, size) > 0 {}
             let reason = errno
-            guard reason == ENOSPC else { throw TestFailure(description: "the disk does not fill: \(reason)") }
+            guard reason == ENOSPC else { throw TestFailure("the disk does not fill: \(reason)") }
         }
         return path
     }
@@ -127,7 +128,7 @@ final class FaultyCore {
         let finished = try self.ctl(arguments + ["--json"])
         guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
             throw TestFailure(
-                description: "ca-ctl \(arguments.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)"
+                "ca-ctl \(arguments.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)"
             )
         }
         return json
@@ -153,7 +154,7 @@ final class FaultyCore {
     @discardableResult
     func sign(_ commonName: String) throws -> String {
         guard let serial = try self.facts(["cert", "sign", try self.request(commonName)])["serial"]?.stringValue else {
-            throw TestFailure(description: "no serial number")
+            throw TestFailure("no serial number")
         }
         return serial
     }
@@ -223,6 +224,6 @@ func withFaultyCore(megabytes: Int? = nil, configuration: String = "", _ body: (
     let core = try FaultyCore(megabytes: megabytes, configuration: configuration)
     defer { core.end() }
     do { try body(core) } catch {
-        throw TestFailure(description: "\(error)\n--- log of ca-core:\n\(core.log.suffix(6_000))")
+        throw TestFailure("\(error)\n--- log of ca-core:\n\(core.log.suffix(6_000))")
     }
 }

@@ -1,6 +1,7 @@
 // The 4-second rule, with the deployed RA's own client: one late answer would end its socket for good.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -26,7 +27,7 @@ extension IntegrationTests {
                 self.process.closeInput()
                 let finished = try self.process.finish()
                 guard let story = try? JSON(parsing: Array(finished.output.replacingOccurrences(of: "going\n", with: "").utf8)) else {
-                    throw TestFailure(description: "the RA's client: \(finished.output)\(finished.errors)")
+                    throw TestFailure("the RA's client: \(finished.output)\(finished.errors)")
                 }
                 return story
             }

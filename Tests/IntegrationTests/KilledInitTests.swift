@@ -1,6 +1,7 @@
 // init killed with -9: no CA whose seed was not shown, and the next init works.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

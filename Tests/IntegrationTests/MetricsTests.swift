@@ -1,6 +1,7 @@
 // `ca-ctl metrics` against a real CA, read by Prometheus' own parser.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -12,7 +13,7 @@ extension IntegrationTests {
             let finished = try place.run(
                 [try Checkout.python(environment: "prometheus"), "-B", "\(Checkout.peers)/prometheus.py"], input: text)
             guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
-                throw TestFailure(description: "Prometheus cannot read it: \(finished.errors)\n\(text)")
+                throw TestFailure("Prometheus cannot read it: \(finished.errors)\n\(text)")
             }
             return json
         }

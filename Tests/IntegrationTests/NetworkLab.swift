@@ -1,6 +1,7 @@
 // Three hosts on one Ethernet, the CA's, an RA's and an attacker's: network namespaces that a test makes and takes away.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -77,7 +78,7 @@ final class NetworkLab {
     /// Has the RA's host take the attacker for the CA, as after forged ARP, and gives the attacker the CA's address.
     func putAttackerInBetween(alsoSecond: Bool = false) throws {
         let shown = try self.place.must(self.on(.attacker) + [Self.ip, "-o", "link", "show", "eth0"])
-        guard let mark = shown.range(of: "link/ether ") else { throw TestFailure(description: "no address in: \(shown)") }
+        guard let mark = shown.range(of: "link/ether ") else { throw TestFailure("no address in: \(shown)") }
         let hardware = String(shown[mark.upperBound...].prefix(17))
         for address in self.takenOver(alsoSecond) {
             try self.place.must(self.on(.attacker) + [Self.ip, "address", "add", "\(address)/32", "dev", "lo"])
@@ -117,7 +118,7 @@ final class NetworkLab {
         let last = finished.output.split(separator: "\n").last.map(String.init) ?? ""
         guard finished.code == 0, let json = try? JSON(parsing: Array(last.utf8)) else {
             throw TestFailure(
-                description: "\(script) ended with \(finished.code):\n\(finished.output.prefix(2_000))\n\(finished.errors.suffix(4_000))")
+                "\(script) ended with \(finished.code):\n\(finished.output.prefix(2_000))\n\(finished.errors.suffix(4_000))")
         }
         return json
     }
@@ -132,7 +133,10 @@ final class NetworkLab {
     /// Records everything on the wire of the CA's host until it is told to stop.
     func sniff(to file: String) throws -> ProgramRun {
         let sniffer = try self.place.start(
-            self.inside("net") + ["/usr/bin/tcpdump", "-i", NetworkLab.Host.ca.rawValue, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-n", "-Z", "root", "-w", file, "tcp"])
+            self.inside("net") + [
+                "/usr/bin/tcpdump", "-i", NetworkLab.Host.ca.rawValue, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-n", "-Z",
+                "root", "-w", file, "tcp",
+            ])
         try sniffer.waitFor("listening on \(NetworkLab.Host.ca.rawValue)")
         return sniffer
     }
@@ -204,7 +208,7 @@ final class LabCA {
             serverKey: opened.at("transport", "core_key")?.stringValue ?? "",
             registrarKey: opened.at("transport", "registrar_key")?.stringValue ?? "", token: opened["token"]?.stringValue ?? "")
         let answer = try self.register(node, as: node.curveSecret, on: host)
-        guard answer["EVENT"] == "ANSWER" else { throw TestFailure(description: "register: \(answer.text)") }
+        guard answer["EVENT"] == "ANSWER" else { throw TestFailure("register: \(answer.text)") }
         return node
     }
 
@@ -214,7 +218,8 @@ final class LabCA {
         let told = try self.lab.peer(
             "curve_client.py", on: host,
             input: [
-                "address": .string(NetworkLab.Host.ca.address), "port": .integer(self.ca.registrarPort), "server_key": .string(node.registrarKey),
+                "address": .string(NetworkLab.Host.ca.address), "port": .integer(self.ca.registrarPort),
+                "server_key": .string(node.registrarKey),
                 "secret": .string(secret),
                 "requests": [["register", ["seed": .string(node.token), "cn": .string(node.commonName), "csr": .string(csr)]]],
             ])
@@ -231,6 +236,6 @@ func withNetwork<Result>(configuration: String = "", _ body: (NetworkLab, LabCA)
     let ca = try LabCA(lab, configuration: configuration)
     defer { ca.end() }
     do { return try body(lab, ca) } catch {
-        throw TestFailure(description: "\(error)\n--- log of the CA:\n\(ca.ca.log.suffix(6_000))")
+        throw TestFailure("\(error)\n--- log of the CA:\n\(ca.ca.log.suffix(6_000))")
     }
 }

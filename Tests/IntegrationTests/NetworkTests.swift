@@ -1,6 +1,7 @@
 // A CA, an RA and an attacker on hosts of their own: what crosses the network, who gets in, and what a good node has of it meanwhile.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -124,9 +125,13 @@ extension IntegrationTests {
                 var tunnel = try self.tunnel(lab, ca, arguments)
                 // Whatever the RA has for a seed stays on its host.
                 let seed = "what this RA has for a seed 0123456789"
-                let input: JSON = ["port": .integer(ca.ca.port), "directory": .string(files), "token": .string(seed), "cn": .string(Self.ra)]
+                let input: JSON = [
+                    "port": .integer(ca.ca.port), "directory": .string(files), "token": .string(seed), "cn": .string(Self.ra),
+                ]
                 let started = try lab.peer("ra_start.py", on: .ra, version: version, input: input)
-                #expect(started["registered"] == true && started["registered_before"] == false, "\(started.text)\n\(tunnel.errors.suffix(2_000))")
+                #expect(
+                    started["registered"] == true && started["registered_before"] == false,
+                    "\(started.text)\n\(tunnel.errors.suffix(2_000))")
                 #expect(started.at("status_before", "status") == "not_registered" && started.at("status", "status") == "registered")
                 // The tunnel starts anew in between: the RA goes on, and the string is not used twice.
                 tunnel.signal(SIGTERM)
@@ -143,14 +148,16 @@ extension IntegrationTests {
                 let again = try lab.peer("ra_start.py", on: .ra, version: version, input: input)
                 #expect(again["registered_before"] == true && again["registration"] == nil)
                 let verified = try lab.place.must([
-                    "/usr/bin/openssl", "verify", "-x509_strict", "-CAfile", "\(files)/ca.crt", "-verify_hostname", Self.ra, "\(files)/ra.crt",
+                    "/usr/bin/openssl", "verify", "-x509_strict", "-CAfile", "\(files)/ca.crt", "-verify_hostname", Self.ra,
+                    "\(files)/ra.crt",
                 ])
                 #expect(verified.contains("OK"))
 
                 // The node carries the tunnel's key, and what the RA got is bound to it.
                 let node = try EnrolledNode(identity).node
                 let known = try lab.peer("curve_keys.py", on: .ra, input: ["secret": .string(node.curveSecret)])
-                #expect(try ca.ca.facts(["node", "show", Self.ra])["binding"]?.stringValue == "curve \(known["public"]?.stringValue ?? "?")")
+                #expect(
+                    try ca.ca.facts(["node", "show", Self.ra])["binding"]?.stringValue == "curve \(known["public"]?.stringValue ?? "?")")
 
                 try self.sendMarker(lab)
                 tunnel.signal(SIGTERM)
@@ -163,7 +170,8 @@ extension IntegrationTests {
                 let secrets = [seed, opened["token"]?.stringValue ?? "?", string, node.curveSecret, ca.ca.token] + lines
                 let words = ["acme_issue_certificate", "\"sign\"", "BEGIN CERTIFICATE", "PRIVATE KEY", Self.ra, "\"TASK\"", "\"EVENT\""]
                 let seen = try lab.place.peer(
-                    "sniffed.py", input: ["capture": .string(capture), "texts": .array((secrets + words + [Self.marker]).map { .string($0) })])
+                    "sniffed.py",
+                    input: ["capture": .string(capture), "texts": .array((secrets + words + [Self.marker]).map { .string($0) })])
                 let found = seen["found"]?.arrayValue?.compactMap(\.stringValue) ?? []
                 #expect(found.sorted() == [Self.marker, "\"TASK\"", "\"EVENT\""].sorted(), "\(found)")
                 #expect(seen["curve"]?.arrayValue == [.integer(ca.ca.port), .integer(ca.ca.registrarPort)], "\(seen.text)")
@@ -180,7 +188,9 @@ extension IntegrationTests {
             try listener.waitFor("ready")
             _ = try lab.peer(
                 "curve_client.py", on: .ra,
-                input: ["address": .string(NetworkLab.Host.ca.address), "port": .integer(6_000), "requests": [[.string(Self.marker), [:]]]])
+                input: [
+                    "address": .string(NetworkLab.Host.ca.address), "port": .integer(6_000), "requests": [[.string(Self.marker), [:]]],
+                ])
             listener.closeInput()
             try listener.finish()
             try waitUntil("the marker has been captured") {
@@ -199,7 +209,8 @@ extension IntegrationTests {
                 let input: JSON = ["port": .integer(ca.ca.port), "directory": .string(files), "token": "some word", "cn": .string(Self.ra)]
                 _ = try lab.peer("ra_start.py", on: .ra, input: input)
                 func ask(_ task: String, _ parameters: JSON) throws -> JSON {
-                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": .string(task), "params": parameters]]).arrayValue?.first
+                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": .string(task), "params": parameters]])
+                        .arrayValue?.first
                         ?? .null
                 }
                 // The RA sends its seed again for its nodes.
@@ -227,7 +238,9 @@ extension IntegrationTests {
 
         // MARK: Enrolment strings, and administration from afar
 
-        @Test("an enrolment string is good once, for its name; a lost answer is given again to the same keys alone, also when the registrar is gone")
+        @Test(
+            "an enrolment string is good once, for its name; a lost answer is given again to the same keys alone, also when the registrar is gone"
+        )
         func enrolment() throws {
             try withNetwork { lab, ca in
                 let string = try #require(ca.open("third.example.com", max: 1)["enrolment"]?.stringValue)
@@ -270,11 +283,13 @@ extension IntegrationTests {
             let string = try #require(ca.open(name)["enrolment"]?.stringValue)
             let folder = lab.place.path(name)
             let done = try lab.ctl(["enroll", "-", "--out", folder], on: .ra, input: string)
-            guard done.code == 0 else { throw TestFailure(description: done.errors) }
+            guard done.code == 0 else { throw TestFailure(done.errors) }
             return try EnrolledNode(folder)
         }
 
-        @Test("a listed admin gives every command that makes sense from afar; a node that is none is refused, and so is one from the next request after remove_admin on")
+        @Test(
+            "a listed admin gives every command that makes sense from afar; a node that is none is refused, and so is one from the next request after remove_admin on"
+        )
         func remoteAdministration() throws {
             try withNetwork { lab, ca in
                 let admin = try self.enrolled(lab, ca, "admin.example.com")
@@ -288,14 +303,17 @@ extension IntegrationTests {
                 try lab.place.write("keyType: ec-p256\nduration: 10\n", to: "short.yml")
                 let csr = lab.place.path("a.csr")
                 let commands: [[String]] = [
-                    ["status"], ["registrar", "status"], ["registrar", "close"], ["registrar", "open", "--cn", "new.example.com"], ["token", "list"],
+                    ["status"], ["registrar", "status"], ["registrar", "close"], ["registrar", "open", "--cn", "new.example.com"],
+                    ["token", "list"],
                     ["admin", "list"], ["admin", "add", "/CN=second"], ["admin", "remove", "/CN=second"], ["node", "list"],
                     ["node", "show", "plain.example.com"], ["node", "limit", "plain.example.com", "--profiles", "server"],
                     ["node", "rebind", "plain.example.com", "--for", "10m"], ["node", "renew", "plain.example.com"],
                     ["cert", "issue", "made.example.com"], ["cert", "sign", csr], ["cert", "list"], ["cert", "show", "signed.example.com"],
                     ["cert", "renew", "made.example.com"], ["cert", "revoke", "signed.example.com", "--reason", "certificateHold"],
-                    ["cert", "unrevoke", "signed.example.com"], ["cert", "delete", "signed.example.com"], ["crl", "generate"], ["crl", "show"],
-                    ["profile", "list"], ["profile", "show", "server"], ["profile", "add", lab.place.path("short.yml")], ["profile", "remove", "short"],
+                    ["cert", "unrevoke", "signed.example.com"], ["cert", "delete", "signed.example.com"], ["crl", "generate"],
+                    ["crl", "show"],
+                    ["profile", "list"], ["profile", "show", "server"], ["profile", "add", lab.place.path("short.yml")],
+                    ["profile", "remove", "short"],
                     ["audit", "show"], ["audit", "verify"], ["audit", "checkpoint"], ["metrics"], ["transport", "show"],
                     ["node", "remove", "plain.example.com"],
                 ]
@@ -304,9 +322,15 @@ extension IntegrationTests {
                     #expect(done.code == 0, "\(command.joined(separator: " ")): \(done.errors)")
                 }
                 let audit = try ca.ca.facts(["audit", "show", "--limit", "5"]).arrayValue ?? []
-                #expect(audit.contains { $0["task"] == "remove_node" && $0["identity"] == "node admin.example.com" && $0["proof"]?.stringValue?.hasPrefix("curve ") == true })
+                #expect(
+                    audit.contains {
+                        $0["task"] == "remove_node" && $0["identity"] == "node admin.example.com"
+                            && $0["proof"]?.stringValue?.hasPrefix("curve ") == true
+                    })
                 let shown = try ca.ca.ctl(["audit", "show", "--limit", "200"]).output
-                #expect(shown.contains("node admin.example.com (curve ") && shown.contains("local uid 0") && shown.contains("  curve "), "\(shown.suffix(2_000))")
+                #expect(
+                    shown.contains("node admin.example.com (curve ") && shown.contains("local uid 0") && shown.contains("  curve "),
+                    "\(shown.suffix(2_000))")
                 // The registrar was opened from afar, and its port with it.
                 let late = try run(["registrar", "open", "--cn", "late.example.com", "--json"])
                 let string = try JSON(parsing: Array(late.output.utf8))["enrolment"]?.stringValue ?? ""
@@ -314,7 +338,9 @@ extension IntegrationTests {
                     try lab.ctl(["enroll", "-", "--out", lab.place.path("late")], on: .ra, input: string).code == 0
                 }
                 // What belongs to the host stays there.
-                for command in [["doctor"], ["reload"], ["seed", "verify"], ["node", "add", "x", "--address", "10.77.0.2"], ["transport", "abort"]] {
+                for command in [
+                    ["doctor"], ["reload"], ["seed", "verify"], ["node", "add", "x", "--address", "10.77.0.2"], ["transport", "abort"],
+                ] {
                     let done = try run(command, input: "a seed that nobody asked for\n")
                     #expect(done.code == 1 && done.errors.contains("works on the CA's own host only"), "\(command): \(done.errors)")
                 }
@@ -327,21 +353,26 @@ extension IntegrationTests {
                 _ = try ca.ca.facts(["admin", "remove", dn])
                 for command in [["node", "list"], ["admin", "list"], ["cert", "delete", "made.example.com"]] {
                     let done = try run(command)
-                    #expect((done.code == 1 && done.errors.contains("Not authorised")) || command == ["admin", "list"], "\(command): \(done.errors)")
+                    #expect(
+                        (done.code == 1 && done.errors.contains("Not authorised")) || command == ["admin", "list"],
+                        "\(command): \(done.errors)")
                 }
             }
         }
 
         // MARK: Somebody in between
 
-        @Test("somebody in between, with a CURVE key of his own or with none, is refused by enroll, tunnel and the remote ca-ctl, and reads nothing")
+        @Test(
+            "somebody in between, with a CURVE key of his own or with none, is refused by enroll, tunnel and the remote ca-ctl, and reads nothing"
+        )
         func inBetween() throws {
             try withNetwork { lab, ca in
                 let node = try self.enrolled(lab, ca, "node.example.com")
                 let string = try #require(ca.open("late.example.com")["enrolment"]?.stringValue)
                 let tunnel = try self.tunnel(lab, ca, ["--identity", node.folder])
                 func ask() throws -> JSON {
-                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": "get_ca", "params": [:]]]).arrayValue?.first ?? .null
+                    try lab.peer("plain_client.py", ["\(ca.ca.port)"], on: .ra, input: [["TASK": "get_ca", "params": [:]]]).arrayValue?
+                        .first ?? .null
                 }
                 #expect(try ask()["EVENT"] == "ANSWER")
                 // Both of the addresses that nodes know.
@@ -351,7 +382,9 @@ extension IntegrationTests {
                         "in_between.py", [kind, "0.0.0.0", "\(ca.ca.port)", "\(ca.ca.registrarPort)"], on: .attacker, keepInput: true)
                     try between.waitFor("ready")
                     let enrolled = try lab.ctl(["enroll", "-", "--out", lab.place.path("late-\(kind)")], on: .ra, input: string)
-                    #expect(enrolled.code == 3 && enrolled.errors.contains("does not prove the CURVE key"), "\(enrolled.output)\(enrolled.errors)")
+                    #expect(
+                        enrolled.code == 3 && enrolled.errors.contains("does not prove the CURVE key"),
+                        "\(enrolled.output)\(enrolled.errors)")
                     let remote = try lab.ctl(["--identity", node.folder, "cert", "list"], on: .ra)
                     #expect(remote.code == 3 && remote.errors.contains("does not prove the CURVE key"), "\(remote.output)\(remote.errors)")
                     let answer = try ask()

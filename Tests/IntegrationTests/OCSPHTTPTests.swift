@@ -1,6 +1,7 @@
 // The HTTP around OCSP, CRL and CA certificate: what curl gets from nginx and from the bridge's own socket, and what nginx keeps.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -24,7 +25,9 @@ extension IntegrationTests {
             }
         }
 
-        @Test("while the bridge does not answer, nginx gives what is fresh and then an error, never what is stale; the bridge goes on afterwards")
+        @Test(
+            "while the bridge does not answer, nginx gives what is fresh and then an error, never what is stale; the bridge goes on afterwards"
+        )
         func stale() throws {
             try withPublicCA(ocsp: ["max_age: 1s"]) { ca in
                 let certificate = try ca.issue("stale.example.com")

@@ -1,5 +1,6 @@
 // What the operator sees of the OCSP bridge: addresses in certificates, or none, and the counters.
 import Foundation
+import TestPrograms
 import Testing
 import UPKIProtocol
 

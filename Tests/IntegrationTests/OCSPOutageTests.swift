@@ -1,6 +1,7 @@
 // OCSP while things fail: ca-core that hangs, dies or comes back as another CA; the bridge killed; and how soon a revocation is seen.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -184,7 +185,7 @@ extension IntegrationTests {
                 "\(Checkout.programs)/ca-ocsp-bridge", "--run-dir", run, "--socket", socket, "--log-format", "plain",
             ])
             try waitUntil("the bridge answers") {
-                guard bridge.isRunning else { throw TestFailure(description: "the bridge ended: \(bridge.errors)") }
+                guard bridge.isRunning else { throw TestFailure("the bridge ended: \(bridge.errors)") }
                 return try FileManager.default.fileExists(atPath: socket) && isGood(ask(old), by: "old")
             }
             #expect(try ask(new) == unauthorized)

@@ -1,6 +1,7 @@
 // What ca-core tells the OCSP bridge over a real ocsp.sock, with nothing of the bridge in between.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -109,7 +110,9 @@ extension IntegrationTests {
                     let members = (forged.objectValue ?? []) + [.init("identity", .string(identity))]
                     #expect(try self.ask(ca, [.object(members)])[0]["EVENT"] == "UPKI ERROR")
                 }
-                let records = try (ca.facts(["audit", "show", "--limit", "1000"]).arrayValue ?? []).map(\.text).filter { $0.contains("responder_certificate") }
+                let records = try (ca.facts(["audit", "show", "--limit", "1000"]).arrayValue ?? []).map(\.text).filter {
+                    $0.contains("responder_certificate")
+                }
                 #expect(records.contains { $0.contains("uid \(geteuid())") }, "\(records)")
                 #expect(!records.contains { $0.contains("10.9.8.7") || $0.contains("aaaaaaaa") }, "\(records)")
             }

@@ -1,6 +1,7 @@
 // What a relying party hears of a certificate: openssl and GnuTLS ask ca-ocsp-bridge through nginx.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // A power cut, as far as one can be had without pulling the plug: the core goes on with nothing but what it had synced.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -16,7 +17,7 @@ extension IntegrationTests {
             for number in 1...4 {
                 usleep(UInt32.random(in: 300_000...1_200_000))
                 let faults = try run.cut(number)
-                guard faults.isEmpty else { throw TestFailure(description: "power cut \(number):\n\(faults.joined(separator: "\n"))") }
+                guard faults.isEmpty else { throw TestFailure("power cut \(number):\n\(faults.joined(separator: "\n"))") }
                 #expect(run.certificates > certificates, "nothing was issued between two cuts")
                 certificates = run.certificates
             }
@@ -93,7 +94,7 @@ private final class PowerCutRun {
         self.core = try self.place.start(["\(Checkout.programs)/ca-core", "serve"] + self.places, environment: environment)
         let waited = try self.place.run(["\(Checkout.programs)/ca-ctl", "status", "--wait", "20"] + self.places)
         guard waited.code == 0 else {
-            throw TestFailure(description: "the core is not ready: \(waited.errors)\n\(self.core?.errors ?? "")")
+            throw TestFailure("the core is not ready: \(waited.errors)\n\(self.core?.errors ?? "")")
         }
     }
 

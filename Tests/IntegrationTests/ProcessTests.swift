@@ -1,6 +1,7 @@
 // What the processes hold and show: sockets, children, secrets, and that none is left behind.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // A CA whose revocation is public: its OCSP bridge behind Debian's nginx with the very site file of deploy/nginx, and the clients that ask there.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -81,14 +82,14 @@ final class Nginx {
         self.port = port
         self.name = name
         guard FileManager.default.isExecutableFile(atPath: Self.program) else {
-            throw TestFailure(description: "\(Self.program) is missing; run: scripts/setup test")
+            throw TestFailure("\(Self.program) is missing; run: scripts/setup test")
         }
         let folder = place.path(name)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         if geteuid() == 0, let owner = getpwnam(user) { chown(folder, owner.pointee.pw_uid, owner.pointee.pw_gid) }
         var site = try String(contentsOfFile: Self.siteFile, encoding: .utf8)
         func replace(_ old: String, _ new: String) throws {
-            guard site.contains(old) else { throw TestFailure(description: "deploy/nginx/upki-ca.conf has no '\(old)' any more") }
+            guard site.contains(old) else { throw TestFailure("deploy/nginx/upki-ca.conf has no '\(old)' any more") }
             site = site.replacingOccurrences(of: old, with: new)
         }
         try replace("unix:/run/upki-ca/ocsp/http.sock", "unix:\(upstream)")
@@ -120,7 +121,7 @@ final class Nginx {
         self.process = process
         do {
             try waitUntil("nginx listens") {
-                guard process.isRunning else { throw TestFailure(description: "nginx ended: \(process.errors)\(self.errorLog)") }
+                guard process.isRunning else { throw TestFailure("nginx ended: \(process.errors)\(self.errorLog)") }
                 return Ports.listens(self.port)
             }
         } catch {
@@ -192,7 +193,7 @@ final class PublicCA {
     var bridge: pid_t {
         get throws {
             let found = self.place.processes().filter { $0.command.contains("/ca-ocsp-bridge ") }
-            guard found.count == 1, let one = found.first else { throw TestFailure(description: "\(found.count) bridges") }
+            guard found.count == 1, let one = found.first else { throw TestFailure("\(found.count) bridges") }
             return one.pid
         }
     }
@@ -289,7 +290,7 @@ final class PublicCA {
                 + certificates.flatMap { ["-cert", $0.path] })
         let text = finished.output + finished.errors
         guard finished.code == 0, text.contains("Response verify OK") else {
-            throw TestFailure(description: "openssl ocsp ended with \(finished.code): \(text)")
+            throw TestFailure("openssl ocsp ended with \(finished.code): \(text)")
         }
         return (certificates.map { Self.state(of: $0.path, in: text) }, text)
     }
@@ -353,7 +354,7 @@ final class PublicCA {
         guard text.contains("OCSP Response Status: successful") else {
             return (value("OCSP Response Status") ?? value("Responder Error") ?? text).components(separatedBy: " ")[0]
         }
-        guard !verified || text.contains("Response verify OK") else { throw TestFailure(description: "not verified: \(text)") }
+        guard !verified || text.contains("Response verify OK") else { throw TestFailure("not verified: \(text)") }
         return (value("Cert Status") ?? "no status") + (value("Revocation Reason").map { " " + $0.components(separatedBy: " ")[0] } ?? "")
     }
 }
@@ -372,7 +373,8 @@ struct Issued {
 ///   - ocsp: what stands below `ocsp:` in its configuration.
 ///   - prefix: the path of `publication.base_url`.
 func withPublicCA<Result>(
-    ocsp: [String] = [], below prefix: String = "", options: [String] = [], up: [String] = ["--no-init"], _ body: (PublicCA) throws -> Result
+    ocsp: [String] = [], below prefix: String = "", options: [String] = [], up: [String] = ["--no-init"],
+    _ body: (PublicCA) throws -> Result
 ) throws -> Result {
     let port = try Ports.freePair()
     let settings = ocsp.isEmpty ? "" : "\nocsp:\n" + ocsp.map { "  \($0)\n" }.joined()
@@ -402,6 +404,6 @@ func withPublicCA<Result>(
         return try body(running)
     } catch {
         throw TestFailure(
-            description: "\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))\n--- log of nginx:\n\(nginx.errorLog.suffix(2_000))")
+            "\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))\n--- log of nginx:\n\(nginx.errorLog.suffix(2_000))")
     }
 }

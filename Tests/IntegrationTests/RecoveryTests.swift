@@ -1,6 +1,7 @@
 // Recovery with the real programs: CRLs taken over by a CA that goes on serving, imports of existing CAs, and docs/RECOVERY.md word by word.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // The registrar opens and closes without disturbing anybody, and closed means closed.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // A real CA: `ca-ctl up` in a directory of its own on free ports.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -44,7 +45,7 @@ final class RunningCA {
             input: seed ?? "")
         guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
             self.place.end()
-            throw TestFailure(description: "init ended with \(finished.code): \(finished.output)\(finished.errors)")
+            throw TestFailure("init ended with \(finished.code): \(finished.output)\(finished.errors)")
         }
         self.made = json
         if !configuration.isEmpty {
@@ -70,7 +71,7 @@ final class RunningCA {
             self.wrapper + ["\(Checkout.programs)/ca-ctl", "up", "--port", "\(self.port)"] + self.places + options)
         let waited = try self.place.run(self.wrapper + ["\(Checkout.programs)/ca-ctl", "status", "--wait", "30"] + self.places)
         guard waited.code == 0 else {
-            throw TestFailure(description: "the CA is not ready (\(waited.code)): \(waited.output)\(waited.errors)\n\(self.log)")
+            throw TestFailure("the CA is not ready (\(waited.code)): \(waited.output)\(waited.errors)\n\(self.log)")
         }
     }
 
@@ -114,7 +115,7 @@ final class RunningCA {
         let finished = try self.ctl(arguments + ["--json"], input: input)
         guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
             throw TestFailure(
-                description: "ca-ctl \(arguments.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)"
+                "ca-ctl \(arguments.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)"
             )
         }
         return json
@@ -128,7 +129,7 @@ final class RunningCA {
 
     func ask(_ task: String, _ parameters: JSON = [:], port: Int? = nil) throws -> JSON {
         guard let answer = try self.ask([(task, parameters)], port: port).first else {
-            throw TestFailure(description: "no answer to \(task)")
+            throw TestFailure("no answer to \(task)")
         }
         return answer
     }
@@ -136,7 +137,7 @@ final class RunningCA {
     /// The data of an answer that is no refusal.
     func data(_ task: String, _ parameters: JSON = [:], port: Int? = nil) throws -> JSON {
         let answer = try self.ask(task, parameters, port: port)
-        guard answer["EVENT"] == "ANSWER", let data = answer["DATA"] else { throw TestFailure(description: "\(task): \(answer.text)") }
+        guard answer["EVENT"] == "ANSWER", let data = answer["DATA"] else { throw TestFailure("\(task): \(answer.text)") }
         return data
     }
 
@@ -152,7 +153,7 @@ final class RunningCA {
     func pid(of service: String) throws -> pid_t {
         let mark = service.hasPrefix("ca-") ? "/\(service) " : "/ca-core \(service) "
         let found = self.place.processes().filter { $0.command.contains(mark) }
-        guard found.count == 1, let one = found.first else { throw TestFailure(description: "\(found.count) processes are \(service)") }
+        guard found.count == 1, let one = found.first else { throw TestFailure("\(found.count) processes are \(service)") }
         return one.pid
     }
 
@@ -162,7 +163,7 @@ final class RunningCA {
         kill(old, SIGKILL)
         try waitUntil("\(service) is started again") { (try? self.pid(of: service)).map { $0 != old } ?? false }
         let waited = try self.ctl(["status", "--wait", "20"])
-        guard waited.code == 0 else { throw TestFailure(description: "not ready again: \(waited.output)\(waited.errors)") }
+        guard waited.code == 0 else { throw TestFailure("not ready again: \(waited.output)\(waited.errors)") }
     }
 }
 
@@ -173,7 +174,7 @@ func withCA<Result>(
     let ca = try RunningCA(options, seed: seed, configuration: configuration)
     defer { ca.end() }
     do { return try body(ca) } catch {
-        throw TestFailure(description: "\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))")
+        throw TestFailure("\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))")
     }
 }
 

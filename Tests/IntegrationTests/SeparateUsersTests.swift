@@ -1,6 +1,7 @@
 // Programs with a user each: what a taken-over front or registrar, or any other local user, can reach. docs/SECURITY.md names these tests.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

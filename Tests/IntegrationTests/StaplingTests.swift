@@ -1,6 +1,7 @@
 // A TLS server that staples: nginx asks for its certificate's status by the address in it, and curl insists on hearing it.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // The store's files and the clock under a real core: locked, newer, damaged, without its log; a clock that was set back and forward.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // Supervision under torture, with the real programs: as PID 1, stopped, crashing, interrupted and killed at any moment of the start.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -27,7 +28,7 @@ private struct Bench {
     /// Waits until all is ready.
     func status(_ up: ProgramRun) throws -> JSON {
         let waited = try self.place.run(self.wrapper + [self.ctl, "status", "--json", "--wait", "30"] + self.places)
-        guard waited.code == 0 else { throw TestFailure(description: "not ready: \(waited.errors)\n\(up.output)\(up.errors)") }
+        guard waited.code == 0 else { throw TestFailure("not ready: \(waited.errors)\n\(up.output)\(up.errors)") }
         return try JSON(parsing: Array(waited.output.utf8))
     }
 

@@ -1,6 +1,7 @@
 // A host with a real systemd, made by scripts/systemd-host, on which the package can be installed.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -30,7 +31,7 @@ final class SystemdHost {
                 "PROGRAMS": Checkout.programs, "OUT": folder, "COMPRESSION": "-Zgzip -z1",
                 "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin",
             ], within: .seconds(180))
-        guard made.code == 0 else { throw TestFailure(description: "scripts/deb: \(made.output)\(made.errors)") }
+        guard made.code == 0 else { throw TestFailure("scripts/deb: \(made.output)\(made.errors)") }
         return versions.map { "\(folder)/upki-ca_\($0)_amd64.deb" }
     }
 
@@ -64,7 +65,7 @@ final class SystemdHost {
         boots += 1
         func announced() -> [Substring] { script.output.split(separator: "\n").filter { $0.hasPrefix("ready ") } }
         try waitUntil("the host has booted: \(script.errors)", within: .seconds(90)) {
-            guard script.isRunning else { throw TestFailure(description: "the host is gone: \(script.errors)") }
+            guard script.isRunning else { throw TestFailure("the host is gone: \(script.errors)") }
             return announced().count == boots
         }
         pid = String(announced().last?.dropFirst("ready ".count) ?? "")
@@ -97,7 +98,7 @@ final class SystemdHost {
         let finished = try run(shell, input: input, within: within)
         guard finished.code == 0 else {
             let log = try run("journalctl --no-pager -q -o cat -n 40 -u 'ca-*' -u 'upki-*'").output
-            throw TestFailure(description: "\(shell) ended with \(finished.code):\n\(finished.output)\(finished.errors)\n\(log)")
+            throw TestFailure("\(shell) ended with \(finished.code):\n\(finished.output)\(finished.errors)\n\(log)")
         }
         return finished.output
     }
@@ -115,7 +116,7 @@ final class SystemdHost {
     func json(_ shell: String) throws -> JSON {
         let output = try must(shell)
         do { return try JSON(parsing: Array(output.utf8)) } catch {
-            throw TestFailure(description: "\(shell) printed no JSON: \(output)")
+            throw TestFailure("\(shell) printed no JSON: \(output)")
         }
     }
 
@@ -125,7 +126,7 @@ final class SystemdHost {
         func outside(_ command: String) throws {
             let line = ["/usr/bin/nsenter", "--net=/proc/\(first.host.pid)/ns/net", "/bin/bash", "-ec", command]
             let finished = try first.host.place.run(line, environment: Self.environment)
-            guard finished.code == 0 else { throw TestFailure(description: "\(command): \(finished.errors)") }
+            guard finished.code == 0 else { throw TestFailure("\(command): \(finished.errors)") }
         }
         // The first host is the switch, too.
         try outside(
@@ -182,7 +183,7 @@ final class SystemdHost {
         load.closeInput()
         let finished = try load.finish()
         guard let line = finished.output.split(separator: "\n").last, let facts = try? JSON(parsing: Array(line.utf8)) else {
-            throw TestFailure(description: "the load said \(finished.output)\(finished.errors)")
+            throw TestFailure("the load said \(finished.output)\(finished.errors)")
         }
         return facts
     }

@@ -1,6 +1,7 @@
 // The CA as a host runs it: the Debian package, its units under a real systemd, their sandboxes, and what happens to them.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

@@ -1,6 +1,7 @@
 // Users that exist inside a test alone: its programs see an /etc/passwd and an /etc/group of the test's, in a mount namespace of theirs.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -73,7 +74,7 @@ func withSeparateCA<Result>(
         options, configuration: "ocsp:\n  socket:\n    group: \(users.web.name)\n    mode: \"0660\"\n", wrapper: users.wrapper)
     defer { ca.end() }
     do { return try body(ca, users) } catch {
-        throw TestFailure(description: "\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))")
+        throw TestFailure("\(error)\n--- log of the CA:\n\(ca.log.suffix(6_000))")
     }
 }
 

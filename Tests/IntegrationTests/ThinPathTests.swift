@@ -1,6 +1,7 @@
 // The thinnest path through everything: an RA registers, a CSR of openssl is signed, verified, revoked, and stands in the CRL.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 

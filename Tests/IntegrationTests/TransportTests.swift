@@ -1,6 +1,7 @@
 // The CURVE keys of a real CA, and their exchange; on addresses of loopback, one plain and one with CURVE.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
@@ -35,7 +36,7 @@ extension IntegrationTests {
             let string = try #require(ca.facts(["registrar", "open", "--cn", name])["enrolment"]?.stringValue)
             let folder = ca.place.path(name)
             let enrolled = try ca.place.run(["\(Checkout.programs)/ca-ctl", "enroll", "-", "--out", folder, "--json"], input: string)
-            guard enrolled.code == 0 else { throw TestFailure(description: enrolled.errors) }
+            guard enrolled.code == 0 else { throw TestFailure(enrolled.errors) }
             let dn = try JSON(parsing: Array(enrolled.output.utf8))["dn"]?.stringValue ?? ""
             _ = try ca.facts(["admin", "add", dn])
             return folder
@@ -130,39 +131,18 @@ extension IntegrationTests {
         func notifies() throws {
             try withCurveCA { ca in
                 let string = try #require(ca.facts(["registrar", "open", "--cn", "ra.example.com"])["enrolment"]?.stringValue)
-                let path = ca.place.path("notify.sock")
-                let listener = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-                defer { close(listener) }
-                var address = sockaddr_un()
-                address.sun_family = sa_family_t(AF_UNIX)
-                withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8) + [0]) }
-                let bound = withUnsafePointer(to: &address) {
-                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
-                }
-                var patience = timeval(tv_sec: 20, tv_usec: 0)
-                setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-                #expect(bound == 0)
+                let manager = try NotifySocket(ca.place.path("notify.sock"))
                 let tunnel = try ca.place.start(
                     [
                         "\(Checkout.programs)/ca-ctl", "tunnel", "--enroll", "-", "--identity", ca.place.path("tunnel"), "--listen",
                         "127.0.0.1:\(try Ports.freePair())",
-                    ], input: string, environment: ["NOTIFY_SOCKET": path])
+                    ], input: string, environment: ["NOTIFY_SOCKET": manager.path])
                 var said = ""
-                func hear(_ what: String) {
-                    var buffer = [UInt8](repeating: 0, count: 4_096)
-                    while !said.contains(what) {
-                        let count = recv(listener, &buffer, buffer.count, 0)
-                        guard count > 0 else {
-                            Issue.record("never said \(what): \(said)")
-                            return
-                        }
-                        said += String(decoding: buffer.prefix(count), as: UTF8.self) + "\n"
-                    }
-                }
-                hear("READY=1")
-                hear("connected to 127.0.0.2:\(ca.port), not registered yet, 0 open")
+                func hear(_ what: String) throws { while !said.contains(what) { said += try manager.next() + "\n" } }
+                try hear("READY=1")
+                try hear("connected to 127.0.0.2:\(ca.port), not registered yet, 0 open")
                 tunnel.signal(SIGTERM)
-                hear("STOPPING=1")
+                try hear("STOPPING=1")
                 #expect(try tunnel.finish().code == 0)
             }
         }

@@ -1,16 +1,13 @@
 // Where a test works: a directory of its own, free ports, the programs, the peers.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
 import UPKIProtocol
 
 /// The places of this checkout.
 enum Checkout {
-    /// The programs lie beside the test's executable.
-    static let programs: String = {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-        return (own as NSString).deletingLastPathComponent
-    }()
+    static let programs = ProgramRun.builtPrograms
 
     static let peers = (#filePath as NSString).deletingLastPathComponent + "/peers"
 
@@ -25,7 +22,7 @@ enum Checkout {
     static func python(environment: String) throws -> String {
         let path = "\(Self.root)/.build/peers/\(environment)/bin/python"
         guard FileManager.default.isExecutableFile(atPath: path) else {
-            throw TestFailure(description: "the peer \(environment) is missing (\(path)); run: scripts/setup test")
+            throw TestFailure("the peer \(environment) is missing (\(path)); run: scripts/setup test")
         }
         return path
     }
@@ -37,7 +34,7 @@ final class Workplace {
 
     init() throws {
         var template = Array("/tmp/upki-it-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw TestFailure(description: "mkdtemp: \(errno)") }
+        guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: \(errno)") }
         self.directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
@@ -77,7 +74,7 @@ final class Workplace {
         let finished = try self.run(command, input: input)
         guard finished.code == 0 else {
             throw TestFailure(
-                description: "\(command.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)")
+                "\(command.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)")
         }
         return finished.output
     }
@@ -91,7 +88,7 @@ final class Workplace {
             within: within)
         guard finished.code == 0, let json = try? JSON(parsing: Array(finished.output.utf8)) else {
             throw TestFailure(
-                description: "\(script) ended with \(finished.code):\n\(finished.output.prefix(2_000))\n\(finished.errors.suffix(4_000))")
+                "\(script) ended with \(finished.code):\n\(finished.output.prefix(2_000))\n\(finished.errors.suffix(4_000))")
         }
         return json
     }
@@ -150,7 +147,7 @@ enum Ports {
             let port = Int.random(in: 10_000..<32_000)
             if Self.isFree(port), Self.isFree(port + 1) { return port }
         }
-        throw TestFailure(description: "no two free ports")
+        throw TestFailure("no two free ports")
     }
 
     static func isFree(_ port: Int) -> Bool { Self.with(port) { bind($0, $1, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 } }

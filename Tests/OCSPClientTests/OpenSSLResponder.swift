@@ -1,11 +1,8 @@
 // A CA and its OCSP responder made by openssl in a directory of their own: who answers here is not our own code.
 import Foundation
 import Glibc
+import TestPrograms
 import Testing
-
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-}
 
 final class OpenSSLResponder {
     let directory: String
@@ -19,7 +16,7 @@ final class OpenSSLResponder {
 
     init() throws {
         var template = Array("/tmp/upki-ocsp-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw TestFailure(description: "mkdtemp: \(errno)") }
+        guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: \(errno)") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         do { try make() } catch {
             end()
@@ -99,17 +96,8 @@ final class OpenSSLResponder {
     }
 
     func openssl(_ arguments: [String]) throws {
-        let process = Process()
-        let errors = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: directory)
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = errors
-        try process.run()
-        let text = String(decoding: try errors.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw TestFailure(description: "openssl \(arguments): \(text)") }
+        let finished = try ProgramRun.run(["openssl"] + arguments, in: directory)
+        guard finished.code == 0 else { throw TestFailure("openssl \(arguments): \(finished.errors)") }
     }
 
     func end() { try? FileManager.default.removeItem(atPath: directory) }

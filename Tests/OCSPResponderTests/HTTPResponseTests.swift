@@ -2,6 +2,7 @@
 
 import Foundation
 import OCSPResponder
+import TestPrograms
 import Testing
 
 @Suite("HTTP responses")
@@ -236,16 +237,10 @@ struct HTTPResponseTests {
     func curl() throws {
         let server = try HTTPTestServer()
         func curl(_ arguments: [String]) throws -> [UInt8] {
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-            process.arguments = ["curl", "--silent", "--show-error", "--max-time", "20", "--unix-socket", server.path] + arguments
-            let output = Pipe()
-            process.standardOutput = output
-            try process.run()
-            let data = output.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
-            #expect(process.terminationStatus == 0)
-            return Array(data)
+            let finished = try ProgramRun.run(
+                ["curl", "--silent", "--show-error", "--max-time", "20", "--unix-socket", server.path] + arguments)
+            #expect(finished.code == 0, "\(finished.errors)")
+            return finished.outputBytes
         }
         let file = "\(server.directory)/request"
         try Data(DecidedAnswers.request(7)).write(to: URL(fileURLWithPath: file))

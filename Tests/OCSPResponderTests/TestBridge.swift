@@ -4,6 +4,7 @@ import Foundation
 import OCSPResponder
 import RevocationFormats
 import Synchronization
+import TestPrograms
 import Threads
 import UPKIProtocol
 import X509

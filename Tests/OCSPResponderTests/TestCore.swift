@@ -4,6 +4,7 @@ import Foundation
 import RevocationFormats
 import SwiftASN1
 import Synchronization
+import TestPrograms
 import Threads
 import UPKIProtocol
 import X509
@@ -11,12 +12,6 @@ import ZeroMQ
 
 import enum PKI.Base64
 import enum PKI.Hexadecimal
-
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
-}
 
 /// A directory of its own, removed with everything in it.
 final class TemporaryDirectory: Sendable {

@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import ProgramLog
 import Testing
+import Threads
 
 /// A log whose lines arrive as datagrams: one `write(2)` is one datagram.
 private final class CapturedLog {
@@ -186,38 +187,35 @@ struct ProgramLogTests {
         #expect(ProgramLog.resolve(asked, hasSupervisor: hasSupervisor, isTerminal: isTerminal) == expected)
     }
 
+    /// On threads of their own: readers and writers that wait for each other would take every thread that tasks have, and none would go on.
     @Test("lines of many threads do not mix, even over a pipe's 4096 bytes")
-    func threads() async throws {
+    func threads() throws {
         var pair: [Int32] = [0, 0]
         #expect(pipe(&pair) == 0)
         let (reader, writer) = (pair[0], pair[1])
+        defer { close(reader) }
         let output = LineOutput(descriptor: writer)
-        let received = Task.detached {
-            var all: [UInt8] = []
-            var buffer = [UInt8](repeating: 0, count: 65_536)
-            while true {
-                let count = read(reader, &buffer, buffer.count)
-                if count <= 0 { return all }
-                all += buffer[..<count]
-            }
-        }
-        await withTaskGroup(of: Void.self) { group in
-            for thread in 0..<4 {
-                group.addTask {
-                    let handler = ProgramLogHandler(program: "p", label: "p", format: .json, output: output)
-                    var logger = Logger(label: "p", factory: { _ in handler })
-                    logger.logLevel = .info
-                    for number in 0..<100 {
-                        logger.info(
-                            "\(String(repeating: "x", count: 3900))",
-                            metadata: ["n": "\(thread)-\(number)", "pad": "\(String(repeating: "y", count: 2000))"])
-                    }
+        let writers = try (0..<4).map { thread in
+            try OwnedThread(name: "writer-\(thread)") {
+                let handler = ProgramLogHandler(program: "p", label: "p", format: .json, output: output)
+                var logger = Logger(label: "p", factory: { _ in handler })
+                logger.logLevel = .info
+                for number in 0..<100 {
+                    logger.info(
+                        "\(String(repeating: "x", count: 3900))",
+                        metadata: ["n": "\(thread)-\(number)", "pad": "\(String(repeating: "y", count: 2000))"])
                 }
             }
         }
-        close(writer)
-        let lines = await received.value.split(separator: UInt8(ascii: "\n"))
-        close(reader)
+        let closing = try OwnedThread(name: "closing") {
+            for thread in writers { thread.join() }
+            close(writer)
+        }
+        var received: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while case let count = read(reader, &buffer, buffer.count), count > 0 { received += buffer[..<count] }
+        closing.join()
+        let lines = received.split(separator: UInt8(ascii: "\n"))
         #expect(lines.count == 400)
         var seen: Set<String> = []
         for line in lines {

@@ -2,6 +2,7 @@
 import Foundation
 import Relay
 import Synchronization
+import TestPrograms
 import Testing
 import Threads
 import UPKIProtocol

@@ -2,6 +2,7 @@
 import Foundation
 import Relay
 import Synchronization
+import TestPrograms
 import Threads
 import UPKIProtocol
 import ZeroMQ
@@ -140,14 +141,6 @@ final class FakeCore: Sendable {
 
     func publish(_ text: String) {
         commands.post(.publish(Array(text.utf8)))
-    }
-}
-
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) {
-        self.description = description
     }
 }
 

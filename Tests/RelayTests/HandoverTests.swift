@@ -4,6 +4,7 @@ import Foundation
 import Relay
 import Supervised
 import Synchronization
+import TestPrograms
 import Testing
 import Threads
 import UPKIProtocol

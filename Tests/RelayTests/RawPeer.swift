@@ -1,5 +1,6 @@
 // A TCP client that writes ZMTP 3.0 (ZeroMQ's RFC 23) by hand, so that it can break it.
 import Glibc
+import TestPrograms
 
 /// One TCP connection to a loopback endpoint; reads give up after 20 s.
 final class RawPeer {

@@ -2,6 +2,7 @@
 import Foundation
 import Relay
 import Synchronization
+import TestPrograms
 import Testing
 import Threads
 import UPKIProtocol
@@ -126,10 +127,10 @@ struct RegistrarTests {
     func programClosed() throws {
         let core = try FakeCore(path: "\(directory.path)/registrar.sock", eventsPath: eventsPath) { _ in Array(closed.utf8) }
         defer { core.stop() }
-        let program = try Program(["--listen", "tcp://127.0.0.1:*", "--run-dir", directory.path, "--log-format", "plain"])
-        #expect(try program.wait() == 0)
-        #expect(program.errors.hasSuffix("registration is closed: closed by the operator\n"))
-        #expect(!program.errors.contains("listening"))
+        let registrar = try program(["--listen", "tcp://127.0.0.1:*", "--run-dir", directory.path, "--log-format", "plain"])
+        #expect(try registrar.finish().code == 0)
+        #expect(registrar.errors.hasSuffix("registration is closed: closed by the operator\n"))
+        #expect(!registrar.errors.contains("listening"))
     }
 
     @Test("as a program reports to its supervisor, relays, and ends with 0 on SIGTERM")
@@ -139,7 +140,7 @@ struct RegistrarTests {
         }
         defer { core.stop() }
         let notifications = try NotifySocket("\(directory.path)/notify")
-        let program = try Program(
+        let registrar = try program(
             ["--listen", "tcp://127.0.0.1:*", "--run-dir", directory.path],
             environment: ["NOTIFY_SOCKET": notifications.path, "WATCHDOG_USEC": "300000"])
         let ready = try notifications.wait(for: "READY=1")
@@ -152,9 +153,9 @@ struct RegistrarTests {
         #expect(try requester.ask("x") == "answer")
         _ = try notifications.wait(for: "WATCHDOG=1")
         _ = try notifications.wait(for: "WATCHDOG=1")
-        program.terminate()
+        registrar.signal(SIGTERM)
         _ = try notifications.wait(for: "STOPPING=1")
-        #expect(try program.wait() == 0)
+        #expect(try registrar.finish().code == 0)
         #expect(RawPeer.isRefused("tcp://\(place)"))
     }
 
@@ -166,11 +167,11 @@ struct RegistrarTests {
         let squatter = try ZMQSocket(.router, in: context)
         try squatter.bind("tcp://127.0.0.1:*")
         let taken = try squatter.lastEndpoint
-        let program = try Program(["--listen", taken, "--run-dir", directory.path, "--log-format", "plain"])
-        #expect(try program.wait() == 1)
-        #expect(program.errors.contains("cannot listen on \(taken.dropFirst(6)): port "))
-        let wrong = try Program(["--listen", "5001", "--run-dir", directory.path])
-        #expect(try wrong.wait() == 64)
+        let registrar = try program(["--listen", taken, "--run-dir", directory.path, "--log-format", "plain"])
+        #expect(try registrar.finish().code == 1)
+        #expect(registrar.errors.contains("cannot listen on \(taken.dropFirst(6)): port "))
+        let wrong = try program(["--listen", "5001", "--run-dir", directory.path])
+        #expect(try wrong.finish().code == 64)
         #expect(wrong.errors.contains("a relay listens on tcp://ADDRESS:PORT, not on 5001"))
     }
 }
@@ -185,66 +186,6 @@ private final class SharedTime: Sendable {
 }
 
 /// The ca-registrar that was built beside these tests.
-private final class Program {
-    private let process = Process()
-    private let pipe = Pipe()
-    private(set) var errors = ""
-
-    init(_ arguments: [String], environment: [String: String] = [:]) throws {
-        // The test executable and the programs lie in one folder; the first argument is the former.
-        let folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-        process.executableURL = folder.appendingPathComponent("ca-registrar")
-        process.arguments = arguments
-        process.environment = environment
-        process.standardError = pipe
-        try process.run()
-    }
-
-    deinit {
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-    }
-
-    func terminate() {
-        process.terminate()
-    }
-
-    /// Its exit code; what it wrote to stderr is in `errors` then.
-    func wait() throws -> Int32 {
-        errors = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
-    }
-}
-
-/// The socket of a supervisor that listens to notifications.
-private final class NotifySocket {
-    let path: String
-    private let descriptor: Int32
-
-    init(_ path: String) throws {
-        self.path = path
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(107)) }
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
-        }
-        guard result == 0 else { throw TestFailure("no notification socket") }
-        var time = timeval(tv_sec: 20, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-    }
-
-    deinit { close(descriptor) }
-
-    /// Reads notifications until one has that line; returns it whole.
-    func wait(for line: String) throws -> String {
-        var buffer = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let length = recv(descriptor, &buffer, buffer.count, 0)
-            guard length > 0 else { throw TestFailure("no \(line) within 20 s") }
-            let text = String(decoding: buffer.prefix(length), as: UTF8.self)
-            if text.split(separator: "\n").contains(Substring(line)) { return text }
-        }
-    }
+private func program(_ arguments: [String], environment: [String: String] = [:]) throws -> ProgramRun {
+    try ProgramRun(["\(ProgramRun.builtPrograms)/ca-registrar"] + arguments, environment: environment)
 }

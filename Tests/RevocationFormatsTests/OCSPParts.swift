@@ -2,6 +2,7 @@
 
 import Foundation
 import RevocationFormats
+import Testing
 
 /// Octets from hexadecimal digits.
 func octets(_ hex: String) -> [UInt8] {
@@ -194,4 +195,12 @@ struct OpenSSLResponder {
         try self.folder.openssl("dgst", "-sha1", "-binary", "-out", "responder.hash", "responder.point")
         return try self.folder.read("responder.hash")
     }
+}
+
+/// Bytes that are refused, and why. A run names it by the reason: some are long.
+struct Refused: CustomTestStringConvertible, Sendable {
+    let reason: String
+    let bytes: [UInt8]
+
+    var testDescription: String { "\(self.reason) (\(self.bytes.count) octets)" }
 }

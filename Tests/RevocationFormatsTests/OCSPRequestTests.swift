@@ -298,8 +298,9 @@ struct OCSPRequestTests {
         ("a request has 16385 octets", [UInt8](repeating: 0x30, count: 16385)),
     ]
 
-    @Test("what is malformed is refused with the reason", arguments: malformed)
-    func refused(reason: String, bytes: [UInt8]) {
+    @Test("what is malformed is refused with the reason", arguments: malformed.map(Refused.init))
+    func refused(_ refused: Refused) {
+        let (reason, bytes) = (refused.reason, refused.bytes)
         let error = #expect(throws: OCSPRequestError.self) { try read(bytes) }
         #expect(error?.code == .malformed)
         #expect(error?.message.contains(reason) == true, "\(error?.message ?? "it was read")")

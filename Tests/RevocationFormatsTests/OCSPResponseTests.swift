@@ -337,8 +337,9 @@ struct OCSPResponseTests {
         ("a BasicOCSPResponse is followed", Response().whole { $0.certificates = der(0xA1, der(0x30)) }),
     ]
 
-    @Test("what is no response is refused with the reason", arguments: refused)
-    func refusedResponses(reason: String, bytes: [UInt8]) {
+    @Test("what is no response is refused with the reason", arguments: refused.map(Refused.init))
+    func refusedResponses(_ refused: Refused) {
+        let (reason, bytes) = (refused.reason, refused.bytes)
         let error = #expect(throws: RevocationFormatsError.self) { try OCSPResponse(der: bytes) }
         #expect(error?.code == .malformed)
         #expect(error?.message.contains(reason) == true, "\(error?.message ?? "it was read")")

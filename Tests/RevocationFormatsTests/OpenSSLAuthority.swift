@@ -1,6 +1,7 @@
 // A throw-away CA made by the openssl command, and the command itself: the outside source of these tests.
 
 import Foundation
+import TestPrograms
 
 /// Runs the openssl command in a folder.
 struct OpenSSL {
@@ -20,32 +21,9 @@ struct OpenSSL {
     /// - returns: Standard output and standard error.
     @discardableResult
     func callAsFunction(_ arguments: [String]) throws -> (output: String, error: String) {
-        let output = self.folder.appending(path: ".out-\(UUID().uuidString)")
-        let error = self.folder.appending(path: ".err-\(UUID().uuidString)")
-        _ = FileManager.default.createFile(atPath: output.path, contents: nil)
-        _ = FileManager.default.createFile(atPath: error.path, contents: nil)
-        defer {
-            try? FileManager.default.removeItem(at: output)
-            try? FileManager.default.removeItem(at: error)
-        }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["openssl"] + arguments
-        process.currentDirectoryURL = self.folder
-        process.environment = ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "LC_ALL": "C"]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        process.standardError = try FileHandle(forWritingTo: error)
-        try process.run()
-        process.waitUntilExit()
-        let result = try (
-            output: String(decoding: Data(contentsOf: output), as: UTF8.self),
-            error: String(decoding: Data(contentsOf: error), as: UTF8.self)
-        )
-        guard process.terminationStatus == 0 else {
-            throw Failure(arguments: arguments, output: result.output + result.error)
-        }
-        return result
+        let finished = try ProgramRun.run(["openssl"] + arguments, in: self.folder.path)
+        guard finished.code == 0 else { throw Failure(arguments: arguments, output: finished.output + finished.errors) }
+        return (finished.output, finished.errors)
     }
 }
 

@@ -52,7 +52,7 @@ struct HostileYAMLTests {
         }
         thread.stackSize = 1 << 18
         thread.start()
-        done.wait()
+        #expect(done.wait(timeout: .now() + 60) == .success)
     }
 
     @Test("billion laughs are refused, as values and as keys")

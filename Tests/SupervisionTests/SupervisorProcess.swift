@@ -3,18 +3,12 @@ import CLinux
 import Foundation
 import Glibc
 import Supervision
+import TestPrograms
 import Testing
-
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-}
 
 /// The pipe's end means that no process of the whole tree is left, since every one of them holds it open.
 final class SupervisorProcess {
-    static let program: String = {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-        return (own as NSString).deletingLastPathComponent + "/supervision-test-child"
-    }()
+    static let program = ProgramRun.builtPrograms + "/supervision-test-child"
 
     /// Nothing here takes longer than this unless it is broken.
     static let patience = Duration.seconds(20)
@@ -22,7 +16,7 @@ final class SupervisorProcess {
     let directory: String
     var runDirectory: String { "\(directory)/run" }
     var log: String { "\(directory)/log" }
-    let process = Process()
+    let process: ProgramRun
     private let output: Int32
     private var pending: [UInt8] = []
     private(set) var lines: [String] = []
@@ -31,16 +25,17 @@ final class SupervisorProcess {
     /// - Parameter plan: see Plan.swift of the test program; `@` stands for the test's directory.
     init(_ plan: [String], wrapper: [String] = [], directory given: String? = nil, environment: [String: String]? = nil) throws {
         directory = try given ?? Self.temporaryDirectory()
-        let pipe = Pipe()
-        output = dup(pipe.fileHandleForReading.fileDescriptor)
+        var pipe: [Int32] = [-1, -1]
+        // A pipe of this kind is close-on-exec from its first moment: other tests start processes at the same time.
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pipe) == 0 else {
+            throw TestFailure("no pipe: \(errno)")
+        }
+        output = pipe[0]
+        defer { close(pipe[1]) }
         let here = directory
         let command = wrapper + [Self.program, "supervise", "\(here)/run"] + plan.map { $0.replacingOccurrences(of: "@", with: here) }
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = Array(command.dropFirst())
-        process.standardOutput = pipe
-        if let environment { process.environment = environment }
-        try process.run()
-        try pipe.fileHandleForWriting.close()
+        process = try ProgramRun(
+            command, environment: environment ?? ProcessInfo.processInfo.environment, output: pipe[1])
     }
 
     /// Ends what is left, in order where that is possible, and removes the directory.
@@ -48,14 +43,14 @@ final class SupervisorProcess {
         stop(SIGTERM)
         try? waitForEnd(within: .seconds(6))
         stop(SIGKILL)
-        process.waitUntilExit()
+        process.end()
         close(output)
         try? FileManager.default.removeItem(atPath: directory)
     }
 
     static func temporaryDirectory() throws -> String {
         var template = Array("/tmp/upki-supervision-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw TestFailure(description: "mkdtemp: \(errno)") }
+        guard mkdtemp(&template) != nil else { throw TestFailure("mkdtemp: \(errno)") }
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         chmod(path, 0o711)
         return path
@@ -72,7 +67,7 @@ final class SupervisorProcess {
                 heard += 1
                 if lines[heard - 1].contains(text) { return lines[heard - 1] }
             }
-            guard try readMore(until: end) else { throw TestFailure(description: "ended without '\(text)': \(lines)") }
+            guard try readMore(until: end) else { throw TestFailure("ended without '\(text)': \(lines)") }
         }
     }
 
@@ -86,7 +81,7 @@ final class SupervisorProcess {
         let left = ContinuousClock.now.duration(to: end)
         var watched = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
         guard left > .zero, poll(&watched, 1, Int32(left / .milliseconds(1)) + 1) > 0 else {
-            throw TestFailure(description: "nothing more came in time; so far: \(lines)")
+            throw TestFailure("nothing more came in time; so far: \(lines)")
         }
         var buffer = [UInt8](repeating: 0, count: 65_536)
         let count = read(output, &buffer, buffer.count)
@@ -107,13 +102,13 @@ final class SupervisorProcess {
 
     func service(_ name: String) throws -> ServiceStatus {
         guard let service = try ask(.status).status?.services.first(where: { $0.name == name }) else {
-            throw TestFailure(description: "no service \(name)")
+            throw TestFailure("no service \(name)")
         }
         return service
     }
 
     func pid(of name: String) throws -> pid_t {
-        guard let pid = try service(name).pid else { throw TestFailure(description: "\(name) has no process") }
+        guard let pid = try service(name).pid else { throw TestFailure("\(name) has no process") }
         return pid
     }
 
@@ -122,7 +117,7 @@ final class SupervisorProcess {
     }
 
     func stop(_ signal: Int32 = SIGTERM) {
-        if process.isRunning { kill(process.processIdentifier, signal) }
+        if process.isRunning { process.signal(signal) }
     }
 }
 
@@ -139,7 +134,7 @@ func waitForExit(of pid: pid_t, within: Duration = SupervisorProcess.patience) -
 func until(_ what: String, within: Duration = SupervisorProcess.patience, _ condition: () throws -> Bool) throws {
     let end = ContinuousClock.now + within
     while try !condition() {
-        guard ContinuousClock.now < end else { throw TestFailure(description: "it did not come about that \(what)") }
+        guard ContinuousClock.now < end else { throw TestFailure("it did not come about that \(what)") }
         usleep(5000)
     }
 }

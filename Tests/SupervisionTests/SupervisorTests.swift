@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import Supervised
 import Supervision
+import TestPrograms
 import Testing
 
 private let isRoot = geteuid() == 0
@@ -27,7 +28,7 @@ struct SupervisorTests {
         try supervisor.wait("all services are ready")
         let status = try #require(try supervisor.ask(.status).status)
         #expect(status.state == .ready)
-        #expect(status.pid == supervisor.process.processIdentifier)
+        #expect(status.pid == supervisor.process.pid)
         #expect(status.services.map(\.name) == ["core", "front", "registrar"])
         #expect(status.services.allSatisfy { $0.state == .running && $0.restarts == 0 && $0.ignoredNotifications == 0 })
         #expect(status.services[0].statusText == "all well")
@@ -41,8 +42,7 @@ struct SupervisorTests {
             supervisor.logLines == [
                 "core begins", "core ready", "front begins", "registrar begins", "registrar SIGTERM", "front SIGTERM", "core SIGTERM",
             ])
-        supervisor.process.waitUntilExit()
-        #expect(supervisor.process.terminationStatus == 0)
+        #expect(try supervisor.process.finish().code == 0)
         #expect(try FileManager.default.contentsOfDirectory(atPath: supervisor.runDirectory) == ["supervisor.lock"])
     }
 
@@ -129,8 +129,7 @@ struct SupervisorTests {
             try supervisor.wait("ended: ").hasPrefix(
                 "ended: core, without which nothing works, has failed: ended with exit code 78: starting it again would not help"))
         try supervisor.waitForEnd()
-        supervisor.process.waitUntilExit()
-        #expect(supervisor.process.terminationStatus == 2)
+        #expect(try supervisor.process.finish().code == 2)
         #expect(supervisor.logLines == ["a begins", "a SIGTERM"])
     }
 
@@ -334,9 +333,8 @@ struct SupervisorTests {
         try first.wait("all services are ready")
         let second = try SupervisorProcess(obedient("a"), directory: first.directory)
         let line = try second.wait("refused: alreadyRunning")
-        #expect(line.contains("another supervisor (pid \(first.process.processIdentifier)) runs on \(first.runDirectory)"))
-        second.process.waitUntilExit()
-        #expect(second.process.terminationStatus == 1)
+        #expect(line.contains("another supervisor (pid \(first.process.pid)) runs on \(first.runDirectory)"))
+        #expect(try second.process.finish().code == 1)
         #expect(try first.service("a").state == .running)
     }
 
@@ -491,30 +489,16 @@ struct GivenTests {
         "a program whose supervisor is not its parent, or that is told nonsense, does not run",
         arguments: [("999999", "the supervisor (pid 999999) is gone"), ("12:x", "UPKI_SUPERVISED is not PID")])
     func wrongParent(value: String, message: String) throws {
-        let process = Process()
-        let errors = Pipe()
-        process.executableURL = URL(fileURLWithPath: SupervisorProcess.program)
-        process.arguments = ["exit=0"]
-        process.environment = ["UPKI_SUPERVISED": value]
-        process.standardError = errors
-        try process.run()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == FirstActs.failureExitCode)
-        let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        #expect(text.contains(message))
+        let finished = try ProgramRun.run([SupervisorProcess.program, "exit=0"], environment: ["UPKI_SUPERVISED": value])
+        #expect(finished.code == FirstActs.failureExitCode && finished.errors.contains(message))
     }
 
     @Test("without a supervisor the first acts only harden")
     func alone() throws {
         let directory = try SupervisorProcess.temporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: SupervisorProcess.program)
-        process.arguments = ["report=\(directory)/report", "ready", "exit=3"]
-        process.environment = [:]
-        try process.run()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 3)
+        let command = [SupervisorProcess.program, "report=\(directory)/report", "ready", "exit=3"]
+        #expect(try ProgramRun.run(command, environment: [:]).code == 3)
         let report = try String(contentsOfFile: directory + "/report", encoding: .utf8)
         #expect(lines("umask", in: report) == ["77"])
         #expect(lines("core", in: report) == ["0"])
@@ -526,30 +510,12 @@ struct UpwardTests {
     @Test("it says READY only when all are ready, feeds its watchdog and says STOPPING")
     func notifies() throws {
         let directory = try SupervisorProcess.temporaryDirectory()
-        let path = directory + "/upward.sock"
-        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-        #expect(
-            withUnsafePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) } } == 0)
-        var patience = timeval(tv_sec: 20, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        let upward = try NotifySocket(directory + "/upward.sock")
         var heard: [String] = []
-        func hear(until text: String) throws {
-            while true {
-                var buffer = [UInt8](repeating: 0, count: 4096)
-                let count = recv(descriptor, &buffer, buffer.count, 0)
-                guard count > 0 else { throw TestFailure(description: "no \(text) in \(heard)") }
-                heard.append(String(decoding: buffer.prefix(count), as: UTF8.self))
-                if heard.last == text { return }
-            }
-        }
+        func hear(until text: String) throws { repeat { heard.append(try upward.next()) } while heard.last != text }
         let supervisor = try SupervisorProcess(
             ["service=a", "act=catch", "act=sleep=100", "act=ready", "act=run=a"] + obedient("b", "after=a"), directory: directory,
-            environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "100000"])
+            environment: ["NOTIFY_SOCKET": upward.path, "WATCHDOG_USEC": "100000"])
         defer { supervisor.end() }
         try hear(until: "READY=1")
         #expect(heard.contains("STATUS=a running, b starting"))
@@ -565,13 +531,7 @@ struct UpwardTests {
     @Test("as PID 1 it reaps everything, stops in order and leaves nothing")
     func firstProcess() throws {
         let wrapper = ["/usr/bin/unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
-        let probe = Process()
-        probe.executableURL = URL(fileURLWithPath: wrapper[0])
-        probe.arguments = Array(wrapper.dropFirst()) + ["/bin/true"]
-        probe.standardError = FileHandle.nullDevice
-        try? probe.run()
-        probe.waitUntilExit()
-        guard probe.terminationStatus == 0 else {
+        guard try ProgramRun.run(wrapper + ["/bin/true"]).code == 0 else {
             print("skipped: a pid namespace of its own is not permitted here")
             return
         }
@@ -589,7 +549,6 @@ struct UpwardTests {
         #expect(try supervisor.ask(.shutdown).isDone)
         try supervisor.wait("ended: asked at the control socket")
         try supervisor.waitForEnd()
-        supervisor.process.waitUntilExit()
-        #expect(supervisor.process.terminationStatus == 0)
+        #expect(try supervisor.process.finish().code == 0)
     }
 }

@@ -1,6 +1,7 @@
 // The openssl program in a folder of its own: the outside source of expected values.
 
 import Foundation
+import TestPrograms
 
 /// A folder that goes when its last user goes, and programs run in it.
 public final class OpenSSLFolder: Sendable {
@@ -35,22 +36,9 @@ public final class OpenSSLFolder: Sendable {
     /// Runs a program by name.
     @discardableResult
     public func run(_ command: [String]) throws -> String {
-        let output = "\(self.path)/.out-\(UUID().uuidString)"
-        _ = FileManager.default.createFile(atPath: output, contents: nil)
-        defer { try? FileManager.default.removeItem(atPath: output) }
-        let handle = FileHandle(forWritingAtPath: output)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = command
-        process.currentDirectoryURL = URL(fileURLWithPath: self.path)
-        process.environment = ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "LC_ALL": "C.UTF-8"]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = handle
-        process.standardError = handle
-        try process.run()
-        process.waitUntilExit()
-        let text = String(decoding: FileManager.default.contents(atPath: output) ?? Data(), as: UTF8.self)
-        guard process.terminationStatus == 0 else { throw Failure(arguments: command, output: text) }
+        let finished = try ProgramRun.run(command, in: self.path)
+        let text = finished.output + finished.errors
+        guard finished.code == 0 else { throw Failure(arguments: command, output: text) }
         return text
     }
 }

@@ -39,9 +39,12 @@ struct RefusedFrameTests {
             [0xff], [0xc3, 0x28], [0x00], [0xed, 0xa0, 0x80], Array(#"{"TASK":""#.utf8) + [0xc0, 0x80] + Array(#""}"#.utf8),
             Array(#"{"TASK":"a","params":{"x":""#.utf8) + [0xf5, 0x80, 0x80, 0x80] + Array(#""}}"#.utf8),
             Array(#"{"TASK":"a\n"#.utf8) + [0xff, 0x22, 0x7d],
-            [UInt8](repeating: 0, count: 1 << 20), Array("{\"TASK\":\"a\u{0}\"}".utf8),
+            Array("{\"TASK\":\"a\u{0}\"}".utf8),
         ] as [[UInt8]])
     func bytes(_ frame: [UInt8]) { #expect(message(frame).hasPrefix("Invalid JSON: ")) }
+
+    @Test("is refused where it is a mebibyte of zeros")
+    func zeros() { self.bytes([UInt8](repeating: 0, count: 1 << 20)) }
 
     @Test("is refused at once with 100,000 brackets, closed or not, of either kind")
     func brackets() {

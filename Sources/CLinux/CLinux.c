@@ -343,6 +343,22 @@ int clinux_bytes_of_quiet(int descriptor, uint64_t *out)
     return 0;
 }
 
+int clinux_traffic(int descriptor, struct clinux_traffic *out)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int waiting = 1, unacknowledged = 0;
+    memset(&info, 0, sizeof info);
+    /* In this order: what is acknowledged in between counts as neither. */
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || ioctl(descriptor, SIOCOUTQ, &unacknowledged) < 0
+        || ioctl(descriptor, FIONREAD, &waiting) < 0)
+        return -errno;
+    if (waiting != 0) return -EAGAIN;
+    out->received = info.tcpi_bytes_received;
+    out->taken = info.tcpi_bytes_acked + (uint64_t)unacknowledged;
+    return 0;
+}
+
 int clinux_peer_network(int descriptor, char *out)
 {
     struct sockaddr_storage peer;

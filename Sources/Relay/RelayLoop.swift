@@ -1,4 +1,5 @@
 // The relay's I/O thread: all its sockets, the table of open requests, one pass of the loop after the other.
+import CLinux
 import CoreLink
 import Threads
 import UPKIProtocol
@@ -244,7 +245,8 @@ final class RelayLoop {
     /// When it is worth looking whether all is over.
     private func drainMoment(after now: MonotonicTime) -> MonotonicTime? {
         guard case .draining(let until, _) = phase else { return nil }
-        return unread.count == 0 ? until : min(until, now.advanced(byMilliseconds: max(1, options.idleTime / 2)))
+        return unread.count == 0
+            ? until : min(until, now.advanced(byMilliseconds: unread.hasFarewells ? 1 : max(1, min(4, options.idleTime / 2))))
     }
 
     /// Whether nothing new is taken on any more. A registrar whose window is closed has nothing to offer.
@@ -381,7 +383,7 @@ final class RelayLoop {
                 let client = ClientKey(listener: index, routingID: message.routingID)
                 let descriptor = listener.socket.descriptorOfLastMessage
                 if let descriptor { guardian.shared.delivered(on: descriptor) }
-                unread.heard(client, on: descriptor, at: .now)
+                unread.heard(client, on: descriptor, isAlone: table.share(of: client).requests == 0, at: .now)
                 try accept(message, from: client, identity, address)
             }
         }
@@ -449,9 +451,15 @@ final class RelayLoop {
         let socket = listeners[client.listener]
         switch try socket.socket.sendNow(client.routingID, more: true) {
         case .sent:
+            var farewell: clinux_traffic?
+            if case .draining = phase, table.share(of: client).requests == 0 {
+                let frames = envelope.map(\.count) + [payload.count]
+                farewell = unread.farewell(to: client, behind: frames, isCurve: socket.mechanism == .curve)
+            }
             unread.sent(payload, envelope, to: client, at: .now)
             for frame in envelope { _ = try socket.socket.sendNow(frame, more: true) }
             _ = try socket.socket.sendNow(payload)
+            if let farewell { unread.end(farewell, of: client) }
         case .unroutable:
             counters.clientsGone += 1
             unread.forget(client)

@@ -107,8 +107,8 @@ public struct RelayOptions: Sendable {
     public var drainTime = 2_000
     /// The end of that time in which nothing new is taken on.
     public var drainEnd = 500
-    /// A client that has been answered and asked nothing for so long has nothing under way.
-    public var idleTime = 8
+    /// At the end, a client that asked nothing for so long has its connection ended; one that asks, right behind its answer.
+    public var idleTime = 200
     /// How many messages one socket is read for before the others have their turn.
     public var messagesPerTurn = 128
     /// How long to wait for the answer to `hello` before it is said again.

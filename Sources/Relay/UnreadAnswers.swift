@@ -1,5 +1,6 @@
 // How many bytes wait for each client to read them: libzmq bounds only the number of messages, and one answer may have 16 MiB.
 import CLinux
+import Glibc
 import Threads
 
 /// The answers that clients have not read yet, in bytes.
@@ -15,8 +16,15 @@ struct UnreadAnswers {
         var acknowledged: UInt64 = 0
         /// When it last asked, or was answered.
         var lastActive: MonotonicTime
+        var lastAnswer: MonotonicTime
         /// Bytes that had come when that was looked at last, at the end.
         var received: UInt64 = 0
+        /// Whether it never asked before it had its answer, as ZeroMQ's REQ does.
+        var isOrderly = true
+        /// How long it lately took to ask anew once it had its answer, rather too short than too long; nanoseconds.
+        var pause: UInt64 = 0
+        /// What the kernel will have had of it when its last answer is out, where it may end then.
+        var farewell: clinux_traffic?
     }
 
     /// Bytes that may wait for one client.
@@ -26,21 +34,29 @@ struct UnreadAnswers {
     private var lookAgainAt = 1_024
     /// What ZMTP adds to a frame at most (RFC 23: flags and a length of eight octets).
     private static let framing = 9
+    /// A client that asks again within this, 3 ms, asks again at once.
+    private static let shortPause: UInt64 = 3_000_000
 
     init(limit: Int) { self.limit = UInt64(max(0, limit)) }
 
     var count: Int { connections.count }
 
     /// Notes the connection that a client's request came by.
-    mutating func heard(_ client: ClientKey, on descriptor: Int32?, at now: MonotonicTime) {
+    /// - Parameter isAlone: whether that client waits for no other answer.
+    mutating func heard(_ client: ClientKey, on descriptor: Int32?, isAlone: Bool, at now: MonotonicTime) {
         guard let descriptor else { return }
         guard connections[client]?.descriptor != descriptor else {
-            connections[client]?.lastActive = now
+            guard var connection = connections[client] else { return }
+            connection.pause = min(connection.lastAnswer.nanoseconds(until: now), connection.pause &+ Self.shortPause / 4)
+            connection.farewell = nil
+            connection.lastActive = now
+            if !isAlone { connection.isOrderly = false }
+            connections[client] = connection
             return
         }
         guard let found = Self.look(descriptor) else { return }
         forgetThoseGone()
-        connections[client] = Connection(descriptor: descriptor, cookie: found.cookie, lastActive: now)
+        connections[client] = Connection(descriptor: descriptor, cookie: found.cookie, lastActive: now, lastAnswer: now)
     }
 
     /// Whether an answer of so many bytes may go out; false while too much waits for this client.
@@ -61,6 +77,57 @@ struct UnreadAnswers {
         let bytes = envelope.reduce(payload.count &+ Self.framing) { $0 &+ $1.count &+ Self.framing }
         connections[client]?.sent &+= UInt64(bytes)
         connections[client]?.lastActive = now
+        connections[client]?.lastAnswer = now
+    }
+
+    // MARK: The end
+
+    /// Before an answer is handed over behind which its connection is to end; nil where more than that answer may be under way on it, or where the
+    /// client may ask anew before it reads of the end.
+    func farewell(to client: ClientKey, behind frames: [Int], isCurve: Bool) -> clinux_traffic? {
+        guard let connection = connections[client], connection.isOrderly, connection.pause > Self.shortPause,
+            Self.look(connection.descriptor)?.cookie == connection.cookie
+        else { return nil }
+        var traffic = clinux_traffic()
+        guard clinux_traffic(connection.descriptor, &traffic) == 0 else { return nil }
+        traffic.taken &+= frames.reduce(UInt64(0)) { $0 &+ Self.onTheWire($1, isCurve: isCurve) }
+        return traffic
+    }
+
+    /// Whether a connection waits for its answer to be out, to end then.
+    var hasFarewells: Bool { connections.values.contains { $0.farewell != nil } }
+
+    /// Ends a connection right behind its answer, as soon as the kernel has that: the client's libzmq reads the end together with the answer, before
+    /// the client asks anew, and asks whoever listens next. Waits for it no longer than a fifth of a millisecond; what takes longer is
+    /// looked at again, as long as the client can be taken to pause.
+    mutating func end(_ farewell: clinux_traffic, of client: ClientKey) {
+        connections[client]?.farewell = farewell
+        let patience = MonotonicTime.now.nanoseconds &+ 200_000
+        while let connection = connections[client], !mayEnd(connection) {
+            guard MonotonicTime.now.nanoseconds < patience else { return }
+            sched_yield()
+        }
+        cut(client)
+    }
+
+    /// Whether its last answer is out, and nothing came since.
+    private func mayEnd(_ connection: Connection) -> Bool {
+        guard let farewell = connection.farewell, connection.lastAnswer.nanoseconds(until: .now) < connection.pause / 2 else {
+            return false
+        }
+        var now = clinux_traffic()
+        return clinux_traffic(connection.descriptor, &now) == 0 && now.received == farewell.received && now.taken == farewell.taken
+    }
+
+    private mutating func cut(_ client: ClientKey) {
+        guard let connection = connections.removeValue(forKey: client) else { return }
+        _ = clinux_shut_down(connection.descriptor)
+    }
+
+    /// The bytes of a frame (RFC 23; with CURVE RFC 26: the command's name, a short nonce, and a box of flags and frame).
+    private static func onTheWire(_ bytes: Int, isCurve: Bool) -> UInt64 {
+        let body = isCurve ? bytes &+ 33 : bytes
+        return UInt64(body > 255 ? body &+ 9 : body &+ 2)
     }
 
     /// Ends each connection that has been idle for so many milliseconds, with nothing under way on it: what is asked from then on goes to
@@ -72,6 +139,10 @@ struct UnreadAnswers {
                 connections[client] = nil
                 continue
             }
+            if mayEnd(connection) {
+                cut(client)
+                continue
+            }
             // The kernel counts what came, also where libzmq has it and we do not yet. The last look before the end, so that there is next to
             // no moment for a request between them.
             var received: UInt64 = 0
@@ -81,8 +152,7 @@ struct UnreadAnswers {
                 continue
             }
             guard now >= connection.lastActive.advanced(byMilliseconds: milliseconds) else { continue }
-            _ = clinux_shut_down(connection.descriptor)
-            connections[client] = nil
+            cut(client)
         }
     }
 

@@ -275,10 +275,22 @@ extension IntegrationTests {
                     """)
                 #expect(try host.json("ca-ctl status --json").at("core", "ca", "fingerprint") == fingerprint)
                 try isNowhere(secret)
-                // Without any it does not start, and says why.
+                // Without any, and with what is no seed or another CA's, it does not start, and says why.
                 try host.must("mv /etc/credstore.encrypted/upki-ca.seed.cred /root/")
-                #expect(try host.run("systemctl restart ca-core.service").code != 0)
-                #expect(try host.must("journalctl -q --no-pager -o cat -u ca-core").contains("the systemd credential 'seed'"))
+                for (make, words) in [
+                    ("true", "the systemd credential 'seed'"), (": >$seed", "The seed is empty"),
+                    ("head -c 48 /dev/urandom >$seed", "The seed is not UTF-8"),
+                    ("head -c 900000 /dev/zero >$seed", "larger than 4096 bytes"),
+                    ("openssl rand -base64 32 >$seed", "The seed does not give the key of /var/lib/upki-ca/ca.crt"),
+                    ("rm $seed; mkdir $seed", "Failed to set up credentials"),
+                ] {
+                    let script =
+                        "seed=/etc/credstore/upki-ca.seed; \(make); systemctl reset-failed 'ca-*'; systemctl restart ca-core.service"
+                    #expect(try host.run(script).code != 0)
+                    let log = try host.must("journalctl -q --no-pager -o cat -u ca-core -n 8")
+                    #expect(log.contains(words), "\(make): \(log)")
+                }
+                try host.must("rmdir /etc/credstore/upki-ca.seed")
                 try host.must(
                     """
                     mv /root/upki-ca.seed.cred /etc/credstore.encrypted/
@@ -478,6 +490,35 @@ extension IntegrationTests {
                 expectNothingLost(facts)
                 #expect(try host.show("MainPID", of: "ca-core.service") != before)
                 #expect(try host.must("ca-ctl status --wait 20").contains("serving 5000"))
+            }
+        }
+
+        @Test("an upgrade whose core does not start says so and leaves the rest running; with the version before everything is back")
+        func brokenUpgrade() throws {
+            try withHost { host in
+                try host.startCA()
+                _ = try requests(host)
+                try host.must("ca-ctl cert sign \(Self.csr) --profile server --json >/root/signed.json")
+                let running = try ["ca-front", "ca-ocsp-bridge"].map { try host.show("MainPID", of: "\($0).service") }
+                let broken = try host.must(
+                    """
+                    cp -a \(SystemdHost.packages.get()[0]) /root/good.deb && dpkg-deb -R /root/good.deb /root/broken
+                    sed -i 's/^Version: .*/Version: 0.1.2/' /root/broken/DEBIAN/control
+                    printf '#!/bin/sh\\necho the new version is broken >&2\\nexit 1\\n' >/root/broken/usr/lib/upki-ca/ca-core
+                    dpkg-deb -Znone -b /root/broken /root/broken.deb >/dev/null && dpkg -i /root/broken.deb 2>&1
+                    """, within: .seconds(120))
+                #expect(
+                    broken.contains("ca-core.service does not start in this version")
+                        && broken.contains("upki-ca:     the new version is broken")
+                        && broken.contains("With version 0.1.0 installed again"),
+                    "\(broken)")
+                #expect(try ["ca-front", "ca-ocsp-bridge"].map { try host.show("MainPID", of: "\($0).service") } == running)
+                #expect(try host.run("ca-ctl status").output.contains("ca-core does not answer"))
+                let back = try host.must("dpkg -i /root/good.deb 2>&1", within: .seconds(120))
+                #expect(!back.contains("does not start"), "\(back)")
+                try host.must("ca-ctl status --wait 20 >/dev/null && ca-ctl audit verify")
+                let signed = try host.json("cat /root/signed.json")["serial"]?.stringValue ?? "none"
+                #expect(try host.must("ca-ctl cert list --json").contains(signed))
             }
         }
 

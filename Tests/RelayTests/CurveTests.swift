@@ -99,6 +99,46 @@ struct CurveTests {
         #expect(try one.ask(question) == "curve \(first.publicKey)")
     }
 
+    @Test(
+        "when it is to end, the connection of a client that pauses ends right behind an answer",
+        arguments: [1, 221, 222, 246, 255, 256, 5_000])
+    func endBehindAnswer(bytes: Int) throws {
+        let handing = try Handing()
+        let answer = [UInt8](repeating: 0x78, count: bytes)
+        let core = try FakeCore(path: corePath, relay: handing.answer) { _ in answer }
+        defer { core.stop() }
+        // Nothing else ends it while this test waits.
+        let test = try relay { ($0.drainTime, $0.idleTime) = (60_000, 60_000) }
+        let (endpoint, key) = (try test.readyEndpoint(), handing.current.publicKey)
+        let hasEnded = Atomic<Bool>(false)
+        let answers = Atomic<Int>(0)
+        // It goes on asking: that its connection ends is all that ends the relay.
+        let asking = try OwnedThread(name: "asking") {
+            do {
+                let pair = try ZMQCurveKeyPair.generate()
+                let socket = try client(.dealer, endpoint, in: try ZMQContext()) { $0.curve = .client(pair, serverKey: key) }
+                var poll = ZMQPollSet()
+                _ = poll.add(socket)
+                while !hasEnded.load(ordering: .acquiring) {
+                    try socket.say(question)
+                    while !hasEnded.load(ordering: .acquiring), try poll.wait(milliseconds: 20) == 0 {}
+                    if !hasEnded.load(ordering: .acquiring) { #expect(try socket.hear().first?.utf8.elementsEqual(answer) == true) }
+                    answers.add(1, ordering: .releasing)
+                    usleep(10_000)
+                }
+            } catch {
+                Issue.record(error)
+            }
+        }
+        let patience = MonotonicTime.now.advanced(byMilliseconds: 20_000)
+        while answers.load(ordering: .acquiring) < 15, .now < patience { usleep(1_000) }
+        test.relay.stop(reason: "a test")
+        #expect(try test.waitForEnd() == .stopped(reason: "a test"))
+        hasEnded.store(true, ordering: .releasing)
+        asking.join()
+        #expect(test.relay.counters.busyStopping == 0)
+    }
+
     @Test("it listens with the next key too, on the next key's port")
     func nextKey() throws {
         let free = try RawPeer.freePort()

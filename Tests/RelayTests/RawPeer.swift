@@ -45,12 +45,19 @@ final class RawPeer {
         return -1
     }
 
+    /// Throws once the other side has ended the connection: the kernel would take more, and wait for room there.
     func write(_ bytes: [UInt8]) throws {
+        // POLLRDHUP of poll(2).
+        let ended = Int16(0x2000)
         var rest = bytes[...]
         while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard written > 0 else { throw TestFailure("the connection is gone") }
-            rest = rest.dropFirst(written)
+            var watched = pollfd(fd: descriptor, events: Int16(POLLOUT) | ended, revents: 0)
+            guard poll(&watched, 1, 20_000) > 0, watched.revents & (ended | Int16(POLLHUP | POLLERR)) == 0 else {
+                throw TestFailure("the connection is gone")
+            }
+            let written = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)) }
+            guard written > 0 || errno == EAGAIN else { throw TestFailure("the connection is gone") }
+            rest = rest.dropFirst(max(0, written))
         }
     }
 

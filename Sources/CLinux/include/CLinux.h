@@ -100,6 +100,15 @@ int clinux_bytes_read(int descriptor, uint64_t *out);
 /* All bytes that have come on a TCP connection; -EAGAIN while some of them were not read, or something that was written was not sent. */
 int clinux_bytes_of_quiet(int descriptor, uint64_t *out);
 
+struct clinux_traffic {
+    /* Bytes that have come. */
+    uint64_t received;
+    /* Bytes that the kernel took to send. */
+    uint64_t taken;
+};
+/* What went over a TCP connection; -EAGAIN while some of what came was not read. Never more than there was at that moment. */
+int clinux_traffic(int descriptor, struct clinux_traffic *out);
+
 /* The peer of a TCP connection: text of its IPv4 address (also where that is mapped into IPv6), or of the first 64 bits of its IPv6
    address with "/64"; room for 64 bytes. */
 int clinux_peer_network(int descriptor, char *out);

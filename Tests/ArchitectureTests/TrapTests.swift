@@ -153,33 +153,34 @@ struct TrapTests {
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
+    /// The Swift files of a folder of the project, of which there are more than so many: path and text of each.
+    private static func files(_ name: String, moreThan least: Int) throws -> [(path: String, text: String)] {
+        let folder = Self.root.appendingPathComponent(name)
+        let all = try #require(FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil))
+        let files = try all.compactMap { $0 as? URL }.filter { $0.pathExtension == "swift" }.map { file in
+            (String(file.path.dropFirst(folder.path.count + 1)), try String(contentsOf: file, encoding: .utf8))
+        }
+        #expect(files.count > least)
+        return files
+    }
+
     @Test("no source has a forced unwrap, a forced try or cast, a fatal error or an unchecked promise without a comment that proves it")
     func sources() throws {
-        let folder = Self.root.appendingPathComponent("Sources")
-        let files = try #require(FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil))
-        var count = 0
-        for case let file as URL in files where file.pathExtension == "swift" {
-            count += 1
-            let found = traps(in: try String(contentsOf: file, encoding: .utf8))
-            #expect(found.isEmpty, "\(file.path.dropFirst(folder.path.count + 1)): \(found)")
+        for (path, text) in try Self.files("Sources", moreThan: 150) {
+            let found = traps(in: text)
+            #expect(found.isEmpty, "\(path): \(found)")
         }
-        #expect(count > 150)
     }
 
     @Test("no test waits on tasks, which share as many threads as there are processors, or without a limit on a process")
     func tasks() throws {
-        let folder = Self.root.appendingPathComponent("Tests")
-        let files = try #require(FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil))
-        var count = 0
-        for case let file as URL in files where file.pathExtension == "swift" {
-            count += 1
-            let code = SourceText(try String(contentsOf: file, encoding: .utf8)).code
+        for (path, text) in try Self.files("Tests", moreThan: 100) {
+            let code = SourceText(text).code
             let lines = code.indices.filter { index in
                 ["Task.detached", "Task {", "TaskGroup", "async let", "await ", "= Process()"].contains { code[index].contains($0) }
             }
-            #expect(lines.isEmpty, "\(file.path.dropFirst(folder.path.count + 1)): lines \(lines.map { $0 + 1 })")
+            #expect(lines.isEmpty, "\(path): lines \(lines.map { $0 + 1 })")
         }
-        #expect(count > 100)
     }
 
     @Test(

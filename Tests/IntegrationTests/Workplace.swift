@@ -71,12 +71,7 @@ final class Workplace {
     /// Runs a tool that has to succeed; its output.
     @discardableResult
     func must(_ command: [String], input: String = "") throws -> String {
-        let finished = try self.run(command, input: input)
-        guard finished.code == 0 else {
-            throw TestFailure(
-                "\(command.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)")
-        }
-        return finished.output
+        try self.run(command, input: input).output(of: command)
     }
 
     /// Runs a peer script and reads the JSON that it prints.

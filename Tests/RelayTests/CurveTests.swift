@@ -111,7 +111,7 @@ struct CurveTests {
         let test = try relay { ($0.drainTime, $0.idleTime) = (60_000, 60_000) }
         let (endpoint, key) = (try test.readyEndpoint(), handing.current.publicKey)
         let hasEnded = Atomic<Bool>(false)
-        let answers = Atomic<Int>(0)
+        let answered = DispatchSemaphore(value: 0)
         // It goes on asking: that its connection ends is all that ends the relay.
         let asking = try OwnedThread(name: "asking") {
             do {
@@ -123,15 +123,14 @@ struct CurveTests {
                     try socket.say(question)
                     while !hasEnded.load(ordering: .acquiring), try poll.wait(milliseconds: 20) == 0 {}
                     if !hasEnded.load(ordering: .acquiring) { #expect(try socket.hear().first?.utf8.elementsEqual(answer) == true) }
-                    answers.add(1, ordering: .releasing)
+                    answered.signal()
                     usleep(10_000)
                 }
             } catch {
                 Issue.record(error)
             }
         }
-        let patience = MonotonicTime.now.advanced(byMilliseconds: 20_000)
-        while answers.load(ordering: .acquiring) < 15, .now < patience { usleep(1_000) }
+        for _ in 0..<15 { #expect(answered.wait(timeout: .now() + 20) == .success) }
         test.relay.stop(reason: "a test")
         #expect(try test.waitForEnd() == .stopped(reason: "a test"))
         hasEnded.store(true, ordering: .releasing)

@@ -17,6 +17,14 @@ public struct Finished {
     public let errors: String
 
     public var output: String { String(decoding: self.outputBytes, as: UTF8.self) }
+
+    /// Its output, where it succeeded.
+    public func output(of command: [String]) throws -> String {
+        guard self.code == 0 else {
+            throw TestFailure("\(command.joined(separator: " ")) ended with \(self.code):\n\(self.output)\(self.errors)")
+        }
+        return self.output
+    }
 }
 
 /// A process of this test.
@@ -180,11 +188,7 @@ public final class ProgramRun {
     public static func must(
         _ command: [String], input: String = "", environment: [String: String] = plainEnvironment, in folder: String? = nil
     ) throws -> String {
-        let finished = try Self.run(command, input: input, environment: environment, in: folder)
-        guard finished.code == 0 else {
-            throw TestFailure("\(command.joined(separator: " ")) ended with \(finished.code):\n\(finished.output)\(finished.errors)")
-        }
-        return finished.output
+        try Self.run(command, input: input, environment: environment, in: folder).output(of: command)
     }
 
     /// Runs a program to its end; see `init`.
